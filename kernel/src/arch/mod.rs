@@ -1,0 +1,313 @@
+//! The contract a machine fulfils: everything the rest of the kernel may ask of what it runs on.
+//!
+//! There are two machines. On `x86_64` the kernel owns a processor; on `um` it is an ordinary Linux process that runs
+//! its programs in other processes. Which one is chosen here, once; nothing outside this folder may know.
+//!
+//! The contract is written as traits so that the compiler checks it. Three ideas shape it:
+//! * **User mode is a function call that returns a reason** ([`UserMode::run`]): there is no trap handler above this
+//!   folder, only a loop that runs a task until it stops and looks at why.
+//! * **The kernel is entered with interrupts off and keeps them off.** They are taken in user mode, which returns
+//!   [`Trap::Interrupt`], and in [`Machine::idle`]. So no lock needs to think of them.
+//! * **The kernel never dereferences a user address.** It asks the page table where the page lies in RAM and goes there
+//!   ([`Machine::frame_pointer`]). A bad pointer is then an ordinary "not there", on both machines alike, and SMAP may
+//!   stay armed from boot to power-off.
+
+#[cfg(not(target_os = "none"))]
+mod um;
+#[cfg(target_os = "none")]
+mod x86_64;
+
+#[cfg(not(target_os = "none"))]
+use um as machine;
+#[cfg(target_os = "none")]
+use x86_64 as machine;
+
+use crate::abi::Result;
+use arrayvec::ArrayVec;
+use core::{ops::Range, ptr::NonNull};
+
+/// The machine this kernel was built for.
+pub use machine::Hardware;
+/// Its page tables.
+pub type PageTable = <Hardware as Machine>::PageTable;
+/// Its user mode.
+pub type UserContext = <Hardware as Machine>::UserContext;
+
+/// Bytes in a page, and in a frame.
+pub const PAGE_SIZE: usize = 4096;
+
+/// The most processors any machine may have; per-CPU data has this many places.
+pub const MAX_CPUS: usize = 8;
+
+/// A page-sized piece of RAM, by number: its physical address is this times [`PAGE_SIZE`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Frame(pub u32);
+
+bitflags::bitflags! {
+    /// What user mode may do with a page.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Permissions: u8 {
+        /// Load from it. (On x86-64 whatever is mapped can be read.)
+        const READ = 1;
+        /// Store to it.
+        const WRITE = 2;
+        /// Fetch instructions from it.
+        const EXECUTE = 4;
+    }
+}
+
+/// What a page table says of one page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// The frame behind the page.
+    pub frame: Frame,
+    /// What user mode may do with it. Empty: the frame is kept, but every access faults (PROT_NONE).
+    pub permissions: Permissions,
+}
+
+/// The three ways to touch memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction fetch.
+    Execute,
+}
+
+impl Access {
+    /// The permission this access needs.
+    pub const fn needs(self) -> Permissions {
+        match self {
+            Self::Read => Permissions::READ,
+            Self::Write => Permissions::WRITE,
+            Self::Execute => Permissions::EXECUTE,
+        }
+    }
+}
+
+/// Why user mode returned.
+#[derive(Clone, Copy, Debug)]
+pub enum Trap {
+    /// The program made a system call. Its result is left with [`UserMode::set_result`].
+    Syscall {
+        /// Which one, as found in the whole register; -1 and garbage are possible.
+        number: usize,
+        /// rdi, rsi, rdx, r10, r8, r9.
+        arguments: [usize; 6],
+    },
+    /// The program touched a page in a way its page table does not allow. Nothing was changed: after repair the same
+    /// instruction runs again.
+    PageFault {
+        /// The address, below or above [`Machine::USER_END`].
+        address: usize,
+        /// What it tried.
+        access: Access,
+    },
+    /// The program did something else the processor refuses.
+    Exception(Exception),
+    /// A device or the clock wants attention: see [`Machine::take_interrupts`].
+    Interrupt,
+}
+
+/// A processor exception other than a page fault, already in the terms of siginfo: sigaction(2).
+#[derive(Clone, Copy, Debug)]
+pub struct Exception {
+    /// The signal Linux sends for it: SIGILL, SIGFPE, SIGTRAP, SIGBUS or SIGSEGV.
+    pub signal: crate::abi::Signal,
+    /// `si_code`: ILL_ILLOPN, FPE_INTDIV, TRAP_BRKPT, SI_KERNEL …
+    pub code: i32,
+    /// `si_addr`: the instruction for SIGILL and SIGFPE, else 0.
+    pub address: usize,
+    /// The processor's number of the exception, for the signal frame.
+    pub vector: u8,
+    /// The processor's error code, for the signal frame.
+    pub error_code: u32,
+}
+
+/// A program's general registers, in the order of `struct user_regs_struct`, sys/user.h.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "their names say which they are")]
+pub struct Registers {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    pub rip: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub fs_base: u64,
+    pub gs_base: u64,
+}
+
+bitflags::bitflags! {
+    /// What wants attention after a [`Trap::Interrupt`] or [`Machine::idle`].
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Interrupts: u8 {
+        /// The time given to [`Machine::set_alarm`] has passed.
+        const ALARM = 1;
+        /// The console may have bytes: [`Machine::console_read`].
+        const CONSOLE = 2;
+    }
+}
+
+/// What a machine knows when it hands over to `start`.
+pub struct BootInformation {
+    /// The words given to the kernel: `-append` and the like.
+    pub command_line: &'static str,
+    /// The initial archive, if one was given.
+    pub initramfs: Option<&'static [u8]>,
+    /// RAM that nobody uses yet. Frames outside these ranges are the machine's own or do not exist.
+    pub free_memory: ArrayVec<Range<u32>, 64>,
+    /// The frames under `initramfs`: free once it has been unpacked.
+    pub initramfs_memory: Option<Range<u32>>,
+    /// One past the highest frame of RAM: the length of a table with a row for each.
+    pub frame_limit: u32,
+}
+
+/// What the processor offers programs; goes into the auxiliary vector, getauxval(3).
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessorFeatures {
+    /// AT_HWCAP: CPUID leaf 1, EDX.
+    pub hwcap: u64,
+    /// AT_HWCAP2: bit 1 when user mode may write its segment bases.
+    pub hwcap2: u64,
+    /// AT_MINSIGSTKSZ: bytes a signal frame takes at most.
+    pub minimum_signal_stack: usize,
+}
+
+/// The counter that user mode and kernel both read the time from.
+#[derive(Clone, Copy, Debug)]
+pub struct CycleCounter {
+    /// Its ticks per second.
+    pub frequency: u64,
+    /// Whether user mode may read it; if not, the vDSO leaves every read to the kernel.
+    pub user_readable: bool,
+}
+
+/// Where the frames under page tables come from and go to. `mm` provides it: the machine must not know the allocator.
+pub trait TableFrames: Sync {
+    /// A frame filled with zeros. Errors: ENOMEM.
+    fn allocate(&self) -> Result<Frame>;
+    /// Takes one back.
+    fn free(&self, frame: Frame);
+}
+
+/// The page table of one address space: which frame is behind each user page.
+///
+/// All addresses are page-aligned and below [`Machine::USER_END`]. Changes take effect before user mode next runs in it.
+/// Dropping it frees the tables' own frames, not the frames mapped: those must have been unmapped by their owner.
+pub trait Translation: Sized + Send {
+    /// An empty one. Errors: ENOMEM.
+    fn new(frames: &'static dyn TableFrames) -> Result<Self>;
+    /// Names this table to [`UserMode::run`].
+    fn root(&self) -> TableRoot;
+    /// Puts a frame behind a page, in place of what may be there (which the caller looks up before, if it cares).
+    /// Errors: ENOMEM for a table; nothing has changed then.
+    fn map(&mut self, page: usize, mapping: Mapping) -> Result<()>;
+    /// What is behind a page.
+    fn lookup(&self, page: usize) -> Option<Mapping>;
+    /// Takes away every page in the range and tells of each that was there, ascending. Empty tables go too.
+    fn unmap(&mut self, range: Range<usize>, removed: &mut dyn FnMut(usize, Mapping));
+    /// Changes the permissions of every page there is in the range; `change` is given what there is, ascending.
+    fn change(&mut self, range: Range<usize>, change: &mut dyn FnMut(usize, Mapping) -> Permissions);
+    /// Tells of every page there is in the range, ascending.
+    fn visit(&self, range: Range<usize>, visitor: &mut dyn FnMut(usize, Mapping));
+}
+
+/// Names a [`Translation`] where holding it is not possible: its owner must outlive every use. On `x86_64` the value of
+/// CR3, on `um` the number of a host process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableRoot(pub u64);
+
+/// One thread of user mode: its registers and its extended (FPU, SSE, AVX) state, wherever they are kept.
+pub trait UserMode: Sized + Send {
+    /// One that will begin at `entry` with this stack pointer, everything else zero or as the processor starts.
+    /// Errors: ENOMEM.
+    fn new(entry: usize, stack: usize) -> Result<Self>;
+    /// A copy for a child or a new thread, which goes on from the same place. Errors: ENOMEM.
+    fn duplicate(&mut self) -> Result<Self>;
+    /// Runs the program until it stops, in the address space of this root.
+    fn run(&mut self, space: TableRoot) -> Trap;
+    /// Leaves a system call's result where the program finds it. Cheap on every machine.
+    fn set_result(&mut self, result: isize);
+    /// The register file. After a system call, `rip` is behind the instruction and `rax` as the program finds it (or
+    /// still the number, before `set_result`). May cost: only signals, clone, exec and the like ask.
+    fn registers(&mut self) -> Registers;
+    /// Replaces the register file. Values user mode may not have are mended, never trusted: flags are masked to those a
+    /// program can change itself, and an address a program cannot have makes the program fault, not the kernel.
+    fn set_registers(&mut self, registers: &Registers);
+    /// Bytes of extended state, as XSAVE (or FXSAVE, 512, without it) lays them out, header included.
+    fn extended_state_size() -> usize;
+    /// The features in it: XCR0's bits, or 0 when it is FXSAVE's.
+    fn extended_state_features() -> u64;
+    /// Copies it out, `extended_state_size` bytes.
+    fn save_extended_state(&mut self, into: &mut [u8]);
+    /// Replaces it: FXSAVE's 512 bytes or the whole. Errors: EINVAL when the processor would refuse it.
+    fn load_extended_state(&mut self, from: &[u8]) -> Result<()>;
+    /// As a new program finds it.
+    fn reset_extended_state(&mut self);
+    /// Called when another task will run on this CPU: whatever of this context lives in the processor is put away.
+    /// The next `run`, on any CPU, brings it back.
+    fn park(&mut self);
+}
+
+/// Everything else.
+pub trait Machine {
+    /// Its page tables.
+    type PageTable: Translation;
+    /// Its user mode.
+    type UserContext: UserMode;
+    /// One past the last address a program can have; what lies above, up to the canonical end, is refused as on Linux.
+    const USER_END: usize;
+
+    /// The CPU this code runs on, below [`MAX_CPUS`].
+    fn cpu_number() -> usize;
+    /// The kernel's view of a frame: `PAGE_SIZE` bytes, always mapped, readable and writable. Frames of RAM only.
+    fn frame_pointer(frame: Frame) -> NonNull<u8>;
+    /// What programs are told of the processor.
+    fn processor_features() -> ProcessorFeatures;
+    /// Bytes nobody can guess, as far as the machine has them.
+    fn random_seed() -> [u8; 32];
+
+    /// The counter of time, read in order with what surrounds it.
+    fn cycles() -> u64;
+    /// Measured or learnt while booting.
+    fn cycle_counter() -> CycleCounter;
+    /// Nanoseconds since 1970-01-01 00:00 UTC, from whatever keeps them while the machine is off; `None` without it.
+    fn wall_clock() -> Option<u64>;
+    /// Interrupts once, this many nanoseconds from now (a little later, never more than a tick of its clock earlier), or
+    /// never. Replaces what was set before.
+    fn set_alarm(nanoseconds: Option<u64>);
+    /// Waits for an interrupt; returns at once if one is already there.
+    fn idle();
+    /// What has happened since this was last asked.
+    fn take_interrupts() -> Interrupts;
+
+    /// Writes bytes as they are.
+    fn console_write(bytes: &[u8]);
+    /// The next byte that arrived, if any.
+    fn console_read() -> Option<u8>;
+
+    /// Ends with success.
+    fn power_off() -> !;
+    /// Starts anew, or ends where that cannot be.
+    fn restart() -> !;
+    /// Ends with failure, after a panic.
+    fn stop_after_panic() -> !;
+    /// Writes the registers and a backtrace with symbols, as far as they can be had, for a panic.
+    fn describe_state(write: &mut dyn core::fmt::Write);
+}

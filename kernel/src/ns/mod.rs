@@ -1,0 +1,1 @@
+//! Namespaces: who owns what, and the time a task is told.

@@ -1,0 +1,1 @@
+//! Host time: what the machine's clocks say. Knows no task and no namespace.
