@@ -1,0 +1,2 @@
+//! The root of the image: the readers and the symbols they are exported under.
+#![no_std]
