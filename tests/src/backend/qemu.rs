@@ -1,0 +1,256 @@
+//! A machine emulated by QEMU, its serial line on a pair of pipes.
+//!
+//! Pipes and not a socket: nothing to connect, nothing left behind, and end of file on the one means QEMU is gone.
+//! The second channel, QEMU's own monitor, is a socket that is opened only to ask a hung machine where its processors
+//! stand. The same backend boots Gnomon and, for comparison and to prove this bench, Debian's Linux.
+
+use super::{Backend, Ending, Guest};
+use crate::boot::{Boot, Firmware, Hardware, Machine};
+use crate::debian;
+use crate::failure::{Result, skip};
+use crate::symbols::Symbols;
+use anyhow::{Context, bail};
+use gnomon_tools::workspace;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// QEMU's program for this architecture.
+const QEMU: &str = "qemu-system-x86_64";
+
+/// QEMU with one kernel.
+pub enum Qemu {
+    /// The kernel of this project.
+    Gnomon,
+    /// Debian's, which can run the same archives.
+    Debian,
+}
+
+impl Qemu {
+    fn kernel(&self, boot: &Boot) -> Result<PathBuf> {
+        match self {
+            Qemu::Debian => debian::kernel().or_else(|error| skip(format!("no Debian kernel: {error:#}"))),
+            Qemu::Gnomon => {
+                let path = boot.kernel.image_directory().join("gnomon.elf");
+                if !path.exists() {
+                    bail!("{} is missing: run `make image` first", workspace::shown(&path));
+                }
+                Ok(path)
+            }
+        }
+    }
+
+    fn command_line(&self, boot: &Boot) -> String {
+        match self {
+            Qemu::Gnomon => boot.command_line(&["console=ttyS0"], "init"),
+            // Linux calls the program of an initial archive `rdinit`; `panic=-1` with `-no-reboot` ends QEMU at a
+            // panic; without `tsc=reliable` an emulated TSC is distrusted and the vDSO falls back to system calls.
+            Qemu::Debian => boot.command_line(&["console=ttyS0", "panic=-1", "tsc=reliable"], "rdinit"),
+        }
+    }
+}
+
+impl Backend for Qemu {
+    fn name(&self) -> &'static str {
+        match self {
+            Qemu::Gnomon => "qemu",
+            Qemu::Debian => "debian",
+        }
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).status();
+        found.err().map(|error| format!("{QEMU} cannot be started ({error}): install qemu-system-x86"))
+    }
+
+    fn start(&self, boot: &Boot, stem: &Path) -> Result<Box<dyn Guest>> {
+        let kernel = self.kernel(boot)?;
+        let monitor = std::env::temp_dir().join(format!("gnomon-monitor-{}", std::process::id()));
+        let _ = std::fs::remove_file(&monitor);
+        let mut command = Command::new(QEMU);
+        command.args(hardware_arguments(&boot.hardware));
+        command.args(["-display", "none", "-no-reboot", "-chardev", "stdio,id=console,signal=off"]);
+        command.args(["-serial", "chardev:console"]);
+        command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        command.arg("-kernel").arg(&kernel);
+        command.arg("-append").arg(self.command_line(boot));
+        if let Some(archive) = boot.archive.file()? {
+            command.arg("-initrd").arg(archive);
+        }
+        let complaints = stem.with_extension("qemu");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&complaints)?);
+        let started = Instant::now();
+        let child = command.spawn().with_context(|| format!("cannot start {QEMU}"))?;
+        Ok(Box::new(Emulated {
+            child,
+            started,
+            monitor,
+            complaints,
+            kernel,
+            is_linux: matches!(self, Qemu::Debian),
+        }))
+    }
+}
+
+/// The arguments that describe the machine, and nothing of what runs on it.
+fn hardware_arguments(hardware: &Hardware) -> Vec<String> {
+    let machine = match (hardware.machine, hardware.firmware) {
+        (Machine::Q35, _) => "q35",
+        (Machine::Pc, _) => "pc",
+        (Machine::Microvm, Firmware::SeaBios) => "microvm",
+        // A microvm takes qboot when it is asked to do without ACPI; naming both makes each of them meet the kernel.
+        (Machine::Microvm, Firmware::Qboot) => "microvm,acpi=off",
+    };
+    let mut arguments: Vec<String> =
+        ["-M", machine, "-nodefaults", "-no-user-config"].map(String::from).to_vec();
+    let mut add = |name: &str, value: String| arguments.extend([name.to_string(), value]);
+    if hardware.firmware == Firmware::Qboot {
+        add("-bios", "qboot.rom".to_string());
+    }
+    add("-cpu", hardware.processor.to_string());
+    add("-m", format!("{}M", hardware.memory_mib));
+    add("-smp", hardware.processors.to_string());
+    if let Some(shift) = hardware.instruction_clock {
+        add("-icount", format!("shift={shift},sleep=off"));
+    }
+    if hardware.exit_device {
+        add("-device", "isa-debug-exit,iobase=0xf4,iosize=4".to_string());
+    }
+    arguments
+}
+
+struct Emulated {
+    child: Child,
+    started: Instant,
+    monitor: PathBuf,
+    complaints: PathBuf,
+    kernel: PathBuf,
+    is_linux: bool,
+}
+
+impl Guest for Emulated {
+    fn started(&self) -> Instant {
+        self.started
+    }
+
+    fn output(&self) -> BorrowedFd<'_> {
+        self.child.stdout.as_ref().expect("made with a pipe").as_fd()
+    }
+
+    fn input(&self) -> BorrowedFd<'_> {
+        self.child.stdin.as_ref().expect("made with a pipe").as_fd()
+    }
+
+    fn ended(&mut self) -> Result<Option<Ending>> {
+        let Some(status) = self.child.try_wait()? else { return Ok(None) };
+        // isa-debug-exit makes a status of 2 * value + 1: 33 and 35 are the two this project promises.
+        Ok(Some(match status.code() {
+            Some(33) => Ending::PoweredOff,
+            Some(35) => Ending::Panicked,
+            // Linux has no debug exit; it powers off by ACPI. Its panic is told by its message.
+            Some(0) if self.is_linux => Ending::PoweredOff,
+            _ => {
+                let said = std::fs::read_to_string(&self.complaints).unwrap_or_default();
+                let meaning = match status.code() {
+                    Some(0) => " (a reset, as after a triple fault, or a power-off by ACPI)",
+                    _ => "",
+                };
+                Ending::Other(format!("QEMU ended with {status}{meaning} {}", said.trim()).trim().to_string())
+            }
+        }))
+    }
+
+    fn position(&mut self) -> Option<String> {
+        let registers = self.ask("info registers -a").ok()?;
+        let symbols = Symbols::read(&self.kernel).ok();
+        let lines = instruction_pointers(&registers).into_iter().enumerate().map(|(number, address)| {
+            let name = symbols.as_ref().map(|all| all.name(address)).unwrap_or_default();
+            format!("processor {number} at {address:#x} {name}")
+        });
+        Some(lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Emulated {
+    /// One command to QEMU's human monitor, through its machine protocol; the raw answer.
+    fn ask(&self, command: &str) -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(&self.monitor)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut answers = BufReader::new(stream.try_clone()?);
+        let mut answer = String::new();
+        answers.read_line(&mut answer)?;
+        for request in [
+            r#"{"execute":"qmp_capabilities"}"#.to_string(),
+            format!(r#"{{"execute":"human-monitor-command","arguments":{{"command-line":"{command}"}}}}"#),
+        ] {
+            writeln!(stream, "{request}")?;
+            answer.clear();
+            // Events may come in between; only an answer has `return` or `error`.
+            while !answer.contains("\"return\"") && !answer.contains("\"error\"") {
+                answer.clear();
+                if answers.read_line(&mut answer)? == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// The instruction pointer of each processor in the text of `info registers -a`.
+fn instruction_pointers(text: &str) -> Vec<u64> {
+    text.split("RIP=").skip(1).filter_map(|rest| u64::from_str_radix(rest.get(..16)?, 16).ok()).collect()
+}
+
+impl Drop for Emulated {
+    fn drop(&mut self) {
+        // An error only says that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.monitor);
+        if std::fs::metadata(&self.complaints).is_ok_and(|file| file.len() == 0) {
+            let _ = std::fs::remove_file(&self.complaints);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_becomes_arguments() {
+        let plain = hardware_arguments(&Hardware::default()).join(" ");
+        assert!(plain.starts_with("-M q35 -nodefaults"), "{plain}");
+        assert!(plain.contains("-bios qboot.rom -cpu max -m 256M -smp 1 -device isa-debug-exit"), "{plain}");
+        let other = Hardware {
+            machine: Machine::Microvm,
+            firmware: Firmware::SeaBios,
+            instruction_clock: Some(0),
+            exit_device: false,
+            ..Hardware::default()
+        };
+        let other = hardware_arguments(&other).join(" ");
+        assert!(other.starts_with("-M microvm ") && other.contains("-icount shift=0,sleep=off"), "{other}");
+        assert!(!other.contains("-bios") && !other.contains("isa-debug-exit"), "{other}");
+    }
+
+    #[test]
+    fn linux_is_spoken_to_in_its_own_words() {
+        let boot = Boot::of("/bin/sh").arguments(&["-c", "init=1"]);
+        assert_eq!(
+            Qemu::Debian.command_line(&boot),
+            "console=ttyS0 panic=-1 tsc=reliable rdinit=/bin/sh -- -c init=1"
+        );
+    }
+
+    #[test]
+    fn instruction_pointers_are_found() {
+        let text = r#"{"return": "CPU#0\r\nRAX=00 \r\nRIP=ffffffff80012345 RFL=0\r\nCPU#1\r\nRIP=0000000000401000 "}"#;
+        assert_eq!(instruction_pointers(text), [0xffff_ffff_8001_2345, 0x40_1000]);
+    }
+}
