@@ -1,0 +1,249 @@
+//! The text of `/proc/PID/timens_offsets`: how offsets are shown, read, and judged, time_namespaces(7).
+//!
+//! Byte for byte what Linux accepts, oddities included, because programs were written against it: a name is cut after
+//! nine characters, numbers wrap silently, whatever follows the third field is ignored, and of the lines after the
+//! second nothing is even looked at.
+
+use crate::abi::{Errno, NANOSECONDS_PER_SECOND, Result};
+use alloc::string::String;
+use arrayvec::ArrayVec;
+use core::fmt::Write;
+use gnomon_vdso::write::Offset;
+
+/// The largest `abs(seconds)` of an offset: 292 years, the most that nanoseconds in 63 bits hold.
+const LARGEST_SECONDS: u64 = i64::MAX as u64 / NANOSECONDS_PER_SECOND;
+/// The latest a clock inside may be, in seconds: half of that, so that 146 years are left before it overflows.
+const LATEST: i64 = LARGEST_SECONDS as i64 / 2;
+/// A name longer than this goes on as the next field.
+const LONGEST_NAME: usize = 9;
+/// So many lines are looked at in one write.
+const LINES: usize = 2;
+
+/// A clock that has an offset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shifted {
+    /// CLOCK_MONOTONIC and its relatives.
+    Monotonic,
+    /// CLOCK_BOOTTIME.
+    Boottime,
+}
+
+/// A namespace's two offsets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Offsets {
+    /// Added to CLOCK_MONOTONIC, _RAW and _COARSE.
+    pub monotonic: Offset,
+    /// Added to CLOCK_BOOTTIME.
+    pub boottime: Offset,
+}
+
+/// One line of a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// Which clock.
+    pub clock: Shifted,
+    /// Its offset.
+    pub offset: Offset,
+}
+
+/// What a write said.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Parsed {
+    /// One or two lines.
+    pub lines: ArrayVec<Line, LINES>,
+    /// How many bytes of the text were used: what the write returns.
+    pub used: usize,
+}
+
+impl Offsets {
+    /// The file's text: names in ten columns, seconds in ten, nanoseconds (not padded with zeros) in nine.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(64);
+        for (name, offset) in [("monotonic", self.monotonic), ("boottime", self.boottime)] {
+            let _ = writeln!(text, "{name:<10} {:>10} {:>9}", offset.seconds, offset.nanoseconds);
+        }
+        text
+    }
+
+    /// Applies one line.
+    pub fn set(&mut self, line: Line) {
+        match line.clock {
+            Shifted::Monotonic => self.monotonic = line.offset,
+            Shifted::Boottime => self.boottime = line.offset,
+        }
+    }
+}
+
+impl Line {
+    /// Whether a clock that shows `now` nanoseconds on the host may be shifted so. Errors: ERANGE.
+    pub fn check_range(&self, now: i64) -> Result<()> {
+        if self.offset.seconds.unsigned_abs() > LARGEST_SECONDS {
+            return Err(Errno::ERANGE.because("an offset is at most 9223372036 seconds either way"));
+        }
+        let inside = i128::from(now)
+            + i128::from(self.offset.seconds) * i128::from(NANOSECONDS_PER_SECOND)
+            + i128::from(self.offset.nanoseconds);
+        let seconds = inside.div_euclid(NANOSECONDS_PER_SECOND.into());
+        if !(0..=i128::from(LATEST)).contains(&seconds) {
+            return Err(Errno::ERANGE.because("the clock inside must be between 0 and 4611686018 seconds"));
+        }
+        Ok(())
+    }
+}
+
+/// Reads what was written. Errors: EINVAL for anything but one or two good lines.
+pub fn parse(text: &[u8]) -> Result<Parsed> {
+    let invalid = || Errno::EINVAL.because("a line is `clock seconds nanoseconds`");
+    // A NUL ends the text, but what follows it counts as written.
+    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+    let mut lines = ArrayVec::new();
+    let mut rest = &text[..end];
+    loop {
+        let (line, next) = match rest.iter().position(|&byte| byte == b'\n') {
+            Some(newline) => (&rest[..newline], Some(&rest[newline + 1..])),
+            None => (rest, None),
+        };
+        lines.push(parse_line(line).ok_or_else(invalid)?);
+        match next {
+            // A newline that ends the text does not begin another line.
+            None | Some([]) => return Ok(Parsed { lines, used: text.len() }),
+            Some(next) if lines.is_full() => return Ok(Parsed { lines, used: end - next.len() }),
+            Some(next) => rest = next,
+        }
+    }
+}
+
+fn parse_line(line: &[u8]) -> Option<Line> {
+    let rest = skip_space(line);
+    let length = rest.iter().position(|&byte| is_space(byte)).unwrap_or(rest.len()).min(LONGEST_NAME);
+    let (name, rest) = rest.split_at(length);
+    let clock = match name {
+        b"monotonic" | b"1" => Shifted::Monotonic,
+        b"boottime" | b"7" => Shifted::Boottime,
+        _ => return None,
+    };
+    let rest = skip_space(rest);
+    let (negative, rest) = match rest {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, rest),
+    };
+    let (seconds, rest) = parse_digits(rest)?;
+    let seconds = if negative { seconds.wrapping_neg() } else { seconds } as i64;
+    // The nanoseconds must be a field of their own: `1x 0` and `1.5` are not numbers.
+    if !rest.first().copied().is_some_and(is_space) {
+        return None;
+    }
+    let (nanoseconds, _ignored) = parse_digits(skip_space(rest))?;
+    // Unsigned, so that what wraps around to a negative number is refused as well. (Linux 6.18 lets it pass, and its
+    // readers then loop for seconds.)
+    (nanoseconds < NANOSECONDS_PER_SECOND).then(|| Line {
+        clock,
+        offset: Offset { seconds, nanoseconds: nanoseconds as u32 },
+    })
+}
+
+/// A run of decimal digits, modulo 2^64, and what follows.
+fn parse_digits(text: &[u8]) -> Option<(u64, &[u8])> {
+    let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(length);
+    let value = |sum: u64, digit: &u8| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+    (length > 0).then(|| (digits.iter().fold(0, value), rest))
+}
+
+fn skip_space(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|&byte| !is_space(byte)).unwrap_or(text.len());
+    &text[start..]
+}
+
+/// White space inside a line: also the no-break space of Latin-1.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | b'\r' | 0xa0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(clock: Shifted, seconds: i64, nanoseconds: u32) -> Option<Line> {
+        Some(Line { clock, offset: Offset { seconds, nanoseconds } })
+    }
+
+    #[test]
+    fn lines_that_are_accepted() {
+        use Shifted::{Boottime as B, Monotonic as M};
+        for (text, line) in [
+            ("monotonic 1 2", one(M, 1, 2)),
+            ("1 5 6", one(M, 5, 6)),
+            ("7 5 6 words", one(B, 5, 6)),
+            ("boottime -5 6", one(B, -5, 6)),
+            ("monotonic5 6", one(M, 5, 6)),
+            ("monotonic-5 6", one(M, -5, 6)),
+            (" \t\r\x0b\x0cmonotonic  010\t0", one(M, 10, 0)),
+            ("monotonic 18446744073709551617 0", one(M, 1, 0)),
+            ("monotonic 1 18446744073709551616", one(M, 1, 0)),
+            ("monotonic 1 999999999", one(M, 1, 999_999_999)),
+            ("monotonic 1 0xyz", one(M, 1, 0)),
+            ("monotonic -0 0", one(M, 0, 0)),
+        ] {
+            assert_eq!(parse_line(text.as_bytes()), line, "{text:?}");
+        }
+        assert_eq!(parse_line(b"\xa0monotonic\xa01\xa02"), one(M, 1, 2));
+    }
+
+    #[test]
+    fn lines_that_are_refused() {
+        for text in [
+            "", " ", "monotonic", "monotonic 1", "monotonic 1 ", "Monotonic 1 1", "mono 1 1", "01 1 1", "0 1 1", "4 1 1",
+            "8 1 1", "15 1 1", "monotonicx 1 1", "boottime5 6 7", "monotonic +1 0", "monotonic - 1 0", "monotonic --1 0",
+            "monotonic 1 +1", "monotonic 1 -1", "monotonic 1 1000000000", "monotonic 1 9223372036854775808",
+            "monotonic 1,0", "monotonic,1 0", "monotonic 1;0", "monotonic 1x 0", "monotonic 1.5 0", "monotonic 0x10 0",
+        ] {
+            assert_eq!(parse_line(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn texts_and_what_is_used_of_them() {
+        for (text, lines, used) in [
+            ("monotonic 1 0", 1, 13),
+            ("monotonic 1 0\n", 1, 14),
+            ("monotonic 1 0\nboottime 2 0", 2, 26),
+            ("monotonic 1 0\nboottime 2 0\n", 2, 27),
+            ("monotonic 1 0\nboottime 2 0\n\n", 2, 27),
+            ("monotonic 1 0\nboottime 2 0\ngarbage", 2, 27),
+            ("monotonic 1 0\0garbage", 1, 21),
+        ] {
+            let parsed = parse(text.as_bytes()).unwrap();
+            assert_eq!((parsed.lines.len(), parsed.used), (lines, used), "{text:?}");
+        }
+        for text in ["", "\n", "monotonic 1 0\n\n", "\nmonotonic 1 0", "monotonic 1 0\n \n", "monotonic 1 0\nbad"] {
+            assert_eq!(parse(text.as_bytes()), Err(Errno::EINVAL), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ranges() {
+        let check = |seconds, nanoseconds, now| {
+            Line { clock: Shifted::Monotonic, offset: Offset { seconds, nanoseconds } }.check_range(now)
+        };
+        let now = 1_566_540_000_000;
+        assert_eq!(check(4_611_684_452, 0, now), Ok(()));
+        assert_eq!(check(4_611_684_453, 0, now), Err(Errno::ERANGE));
+        assert_eq!(check(-1566, 0, now), Ok(()));
+        assert_eq!(check(-1567, 0, now), Err(Errno::ERANGE));
+        assert_eq!(check(-1567, 999_999_999, now), Ok(()));
+        assert_eq!(check(i64::MIN, 0, now), Err(Errno::ERANGE));
+        assert_eq!(check(9_223_372_037, 0, now), Err(Errno::ERANGE));
+    }
+
+    #[test]
+    fn the_text_is_byte_exact() {
+        assert_eq!(
+            Offsets::default().text(),
+            "monotonic           0         0\nboottime            0         0\n"
+        );
+        let mut offsets = Offsets::default();
+        offsets.set(one(Shifted::Monotonic, -1, 999_999_999).unwrap());
+        assert!(offsets.text().starts_with("monotonic          -1 999999999\n"));
+    }
+}

@@ -1,0 +1,83 @@
+//! The system's page of clock data, which programs read through the vDSO and the kernel reads likewise.
+//!
+//! One of the two places that write pages of clock data (the other is a namespace's own page).
+
+use super::timekeeper::{Base, Timekeeper};
+use crate::{
+    abi::Result,
+    arch::{Hardware, Machine},
+    mm::frames::PageRef,
+    sync::Once,
+};
+use gnomon_vdso::{
+    clocks::{Class, Clock},
+    page::{MODE_NONE, MODE_TSC, TimeData},
+    read,
+    write::Counter,
+};
+
+struct Pages {
+    system: PageRef,
+    random: PageRef,
+    data: &'static TimeData,
+}
+
+static PAGES: Once<Pages> = Once::new();
+
+fn pages() -> &'static Pages {
+    PAGES.get().expect("the pages are made before the first clock is read")
+}
+
+/// Takes the frames. Errors: ENOMEM.
+pub(super) fn initialize() -> Result<()> {
+    let system = PageRef::zeroed()?;
+    let random = PageRef::zeroed()?;
+    // SAFETY: a whole frame, zeroed, kept for good by `PAGES`; the kernel sees it only as `TimeData`, whose fields are
+    // atomics, and programs can only read it.
+    let data: &'static TimeData = unsafe { system.pointer().cast().as_ref() };
+    PAGES.call_once(|| Pages { system, random, data });
+    Ok(())
+}
+
+/// The page itself, to be mapped.
+pub fn system_page() -> PageRef {
+    pages().system.clone()
+}
+
+/// The page of the random generator's state, to be mapped. Its `is_ready` stays 0: there is no `__vdso_getrandom` yet.
+pub fn random_page() -> PageRef {
+    pages().random.clone()
+}
+
+/// Writes what the timekeeper has. Its lock makes this the only writer.
+pub(super) fn publish(keeper: &Timekeeper) {
+    let shift = keeper.conversion.shift;
+    let mode = if keeper.user_readable { MODE_TSC } else { MODE_NONE };
+    let counter = Counter::new(mode, keeper.cycle_last, keeper.conversion);
+    let tai = Base { seconds: keeper.realtime.seconds + keeper.tai_offset, ..keeper.realtime };
+    pages().data.update(|update| {
+        update.counter(Class::HighResolution, &counter);
+        update.counter(Class::Raw, &counter);
+        for (clock, base) in [
+            (Clock::REALTIME, keeper.realtime),
+            (Clock::MONOTONIC, keeper.monotonic),
+            (Clock::BOOTTIME, keeper.monotonic),
+            (Clock::TAI, tai),
+            (Clock::MONOTONIC_RAW, keeper.raw),
+        ] {
+            update.base(clock, base.seconds, base.shifted);
+        }
+        update.base(Clock::REALTIME_COARSE, keeper.realtime.seconds, keeper.realtime.shifted >> shift);
+        update.base(Clock::MONOTONIC_COARSE, keeper.monotonic.seconds, keeper.monotonic.shifted >> shift);
+        update.resolution(1);
+        update.time_zone(keeper.time_zone.0, keeper.time_zone.1);
+    });
+}
+
+/// Reads a clock from the page, in nanoseconds.
+pub(super) fn read(clock: Clock) -> i64 {
+    match read::read(pages().data, clock, |_mode| Some(Hardware::cycles())) {
+        Some(time) => (time.seconds * gnomon_vdso::cycles::SECOND + time.nanoseconds) as i64,
+        None => unreachable!("the kernel can read its own counter"),
+    }
+}

@@ -1,0 +1,271 @@
+//! From one counter to all clocks: the bases, how they advance, and how the wall clock is set.
+//!
+//! The timekeeper remembers what each clock showed at some counter value and moves that point forward every tick, with
+//! the same arithmetic as the readers of the page, to the fraction of a nanosecond. So an update is invisible: a reader
+//! before it and one after it, at the same counter value, get the same time. Only the wall clock ever jumps, when set.
+
+use super::publish;
+use crate::{
+    abi::{Errno, Result},
+    arch::{Hardware, Machine},
+    sync::{Once, SpinLock, WaitQueue},
+};
+use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use gnomon_vdso::{clocks::Clock, cycles::Conversion};
+
+/// Nanoseconds between updates while programs run; the step of the coarse clocks. 250 a second.
+pub const TICK: i64 = gnomon_vdso::clocks::TICK_NANOSECONDS as i64;
+/// So many seconds may pass without an update (in an idle machine) before reading takes the slow multiplication.
+const SPAN: u64 = 600;
+const SECOND: u64 = gnomon_vdso::cycles::SECOND;
+
+/// The clocks of the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HostClock {
+    /// Time of day.
+    Realtime,
+    /// Time of day at the last tick.
+    RealtimeCoarse,
+    /// Since boot, never set.
+    Monotonic,
+    /// The same at the last tick.
+    MonotonicCoarse,
+    /// The counter itself, never adjusted.
+    MonotonicRaw,
+    /// As monotonic, and it would go on in a suspended machine.
+    Boottime,
+    /// Atomic time: time of day without leap seconds.
+    Tai,
+}
+
+impl HostClock {
+    fn on_page(self) -> Clock {
+        match self {
+            Self::Realtime => Clock::REALTIME,
+            Self::RealtimeCoarse => Clock::REALTIME_COARSE,
+            Self::Monotonic => Clock::MONOTONIC,
+            Self::MonotonicCoarse => Clock::MONOTONIC_COARSE,
+            Self::MonotonicRaw => Clock::MONOTONIC_RAW,
+            Self::Boottime => Clock::BOOTTIME,
+            Self::Tai => Clock::TAI,
+        }
+    }
+}
+
+/// What a clock showed at `cycle_last`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Base {
+    /// Whole seconds.
+    pub seconds: u64,
+    /// Below a second, in nanoseconds shifted left.
+    pub shifted: u64,
+}
+
+impl Base {
+    fn from_nanoseconds(nanoseconds: u64, shift: u32) -> Self {
+        Self { seconds: nanoseconds / SECOND, shifted: (nanoseconds % SECOND) << shift }
+    }
+
+    fn advanced(self, by: u128, shift: u32) -> Self {
+        let second = u128::from(SECOND) << shift;
+        let sum = u128::from(self.shifted) + by;
+        Self { seconds: self.seconds + (sum / second) as u64, shifted: (sum % second) as u64 }
+    }
+}
+
+/// All clocks, at one moment.
+#[derive(Clone, Debug)]
+pub struct Timekeeper {
+    /// Cycles to nanoseconds.
+    pub conversion: Conversion,
+    /// The counter at that moment.
+    pub cycle_last: u64,
+    /// CLOCK_MONOTONIC, and CLOCK_BOOTTIME too: this machine is never suspended.
+    pub monotonic: Base,
+    /// CLOCK_MONOTONIC_RAW.
+    pub raw: Base,
+    /// CLOCK_REALTIME.
+    pub realtime: Base,
+    /// CLOCK_TAI is so many seconds ahead of CLOCK_REALTIME.
+    pub tai_offset: u64,
+    /// `struct timezone`: minutes west of Greenwich, and the kind of daylight saving.
+    pub time_zone: (i32, i32),
+    /// Whether programs may read the counter.
+    pub user_readable: bool,
+}
+
+impl Timekeeper {
+    /// All clocks at zero but the wall clock, at this counter value.
+    pub fn new(frequency: u64, cycles: u64, realtime: u64, user_readable: bool) -> Self {
+        let conversion = Conversion::for_frequency(frequency, SPAN);
+        Self {
+            conversion,
+            cycle_last: cycles,
+            monotonic: Base::default(),
+            raw: Base::default(),
+            realtime: Base::from_nanoseconds(realtime, conversion.shift),
+            tai_offset: 0,
+            time_zone: (0, 0),
+            user_readable,
+        }
+    }
+
+    /// Moves the moment forward to a counter value; one in the past (another CPU's) changes nothing.
+    pub fn advance(&mut self, cycles: u64) {
+        let Some(passed) = cycles.checked_sub(self.cycle_last) else { return };
+        let by = self.conversion.shifted(passed);
+        for base in [&mut self.monotonic, &mut self.raw, &mut self.realtime] {
+            *base = base.advanced(by, self.conversion.shift);
+        }
+        self.cycle_last = cycles;
+    }
+
+    /// Sets the wall clock, in nanoseconds since 1970, at the moment last advanced to.
+    pub fn set_realtime(&mut self, nanoseconds: u64) {
+        self.realtime = Base::from_nanoseconds(nanoseconds, self.conversion.shift);
+    }
+
+    fn nanoseconds(&self, base: Base) -> i64 {
+        (base.seconds * SECOND + (base.shifted >> self.conversion.shift)) as i64
+    }
+}
+
+/// Nothing but the page is written inside it.
+static TIMEKEEPER: Once<SpinLock<Timekeeper>> = Once::new();
+/// Host monotonic time of the next tick, in nanoseconds.
+static NEXT_TICK: AtomicI64 = AtomicI64::new(0);
+/// Those who wait for a moment of the wall clock, and must look again when it is set.
+pub static WALL_CLOCK_SET: WaitQueue = WaitQueue::new();
+
+fn timekeeper() -> &'static SpinLock<Timekeeper> {
+    TIMEKEEPER.get().expect("time is initialized before it is asked for")
+}
+
+/// Starts all clocks. Errors: ENOMEM for the pages.
+pub fn initialize() -> Result<()> {
+    let counter = Hardware::cycle_counter();
+    let wall_clock = Hardware::wall_clock();
+    let keeper = Timekeeper::new(
+        counter.frequency,
+        Hardware::cycles(),
+        wall_clock.unwrap_or(0),
+        counter.user_readable,
+    );
+    publish::initialize()?;
+    publish::publish(&keeper);
+    TIMEKEEPER.call_once(|| SpinLock::new(keeper));
+    log::info!(
+        "time: counter at {}.{:06} MHz, {}, wall clock {}",
+        counter.frequency / 1_000_000,
+        counter.frequency % 1_000_000,
+        if counter.user_readable { "read by programs" } else { "not for programs: the vDSO makes system calls" },
+        if wall_clock.is_some() { "from the machine" } else { "unknown, begins in 1970" },
+    );
+    Ok(())
+}
+
+/// What a clock of the host shows, in nanoseconds.
+pub fn now(clock: HostClock) -> i64 {
+    publish::read(clock.on_page())
+}
+
+/// The counter's ticks per second, to turn cycles spent into time.
+pub fn counter_frequency() -> u64 {
+    Hardware::cycle_counter().frequency
+}
+
+/// Called when the alarm has rung, and when an idle CPU has woken: makes the tick if it is due, wakes who is due.
+pub fn interrupt() {
+    let now = now(HostClock::Monotonic);
+    if now >= NEXT_TICK.load(Relaxed) {
+        tick();
+        // Ticks lie on multiples of their length, so that the coarse clocks step evenly.
+        NEXT_TICK.store(now - now % TICK + TICK, Relaxed);
+    }
+    super::events::wake_due(now);
+}
+
+/// Host monotonic time of the next tick.
+pub fn next_tick() -> i64 {
+    NEXT_TICK.load(Relaxed)
+}
+
+/// Brings all clocks, and the page, up to this moment.
+fn tick() {
+    let mut keeper = timekeeper().lock();
+    keeper.advance(Hardware::cycles());
+    publish::publish(&keeper);
+}
+
+/// clock_settime(CLOCK_REALTIME). Errors: EINVAL for a time at which the monotonic clock would have begun before 1970, or
+/// that cannot be counted for 30 more years.
+pub fn set_realtime(nanoseconds: i64) -> Result<()> {
+    const MARGIN: i64 = 30 * 365 * 24 * 3600 * SECOND as i64;
+    let mut keeper = timekeeper().lock();
+    keeper.advance(Hardware::cycles());
+    if nanoseconds < keeper.nanoseconds(keeper.monotonic) {
+        return Err(Errno::EINVAL.because("the wall clock cannot be set before 1970 plus the time since boot"));
+    }
+    if nanoseconds > i64::MAX - MARGIN {
+        return Err(Errno::EINVAL.because("the wall clock must have 30 years left to run"));
+    }
+    keeper.set_realtime(nanoseconds as u64);
+    publish::publish(&keeper);
+    drop(keeper);
+    WALL_CLOCK_SET.wake_all();
+    Ok(())
+}
+
+/// What settimeofday(2) left as the time zone.
+pub fn time_zone() -> (i32, i32) {
+    timekeeper().lock().time_zone
+}
+
+/// Sets it: minutes west of Greenwich, kind of daylight saving.
+pub fn set_time_zone(minutes_west: i32, dst_time: i32) {
+    let mut keeper = timekeeper().lock();
+    keeper.time_zone = (minutes_west, dst_time);
+    publish::publish(&keeper);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn updates_lose_no_fraction(frequency in 1_000_000u64..5_000_000_000, steps in prop::collection::vec(0u64..1 << 40, 1..50)) {
+            let mut often = Timekeeper::new(frequency, 7, 123_456_789, true);
+            let mut once = often.clone();
+            let mut cycles = 7;
+            for step in steps {
+                cycles += step;
+                often.advance(cycles);
+            }
+            once.advance(cycles);
+            prop_assert_eq!(often.monotonic, once.monotonic);
+            prop_assert_eq!(often.realtime, once.realtime);
+        }
+    }
+
+    #[test]
+    fn a_counter_in_the_past_changes_nothing() {
+        let mut keeper = Timekeeper::new(1_000_000_000, 100, 0, true);
+        keeper.advance(1100);
+        let before = keeper.monotonic;
+        keeper.advance(1000);
+        assert_eq!((keeper.monotonic, keeper.cycle_last), (before, 1100));
+        assert_eq!(keeper.nanoseconds(before), 1000);
+    }
+
+    #[test]
+    fn setting_the_wall_clock_leaves_the_others_alone() {
+        let mut keeper = Timekeeper::new(1_000_000_000, 0, 5, true);
+        keeper.advance(10);
+        keeper.set_realtime(SECOND * 3 + 1);
+        keeper.advance(20);
+        assert_eq!(keeper.nanoseconds(keeper.realtime), 3_000_000_011);
+        assert_eq!(keeper.nanoseconds(keeper.monotonic), 20);
+    }
+}
