@@ -1,2 +1,96 @@
-//! Not written yet.
-fn main() {}
+//! `gnomon`: the program behind every `make` target. One command a line below; the work is in the library.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use gnomon_tools::{check, gdb, image, run, setup, test, vdso, workspace};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Builds, boots and tests the Gnomon kernel.
+#[derive(Parser)]
+#[command(name = "gnomon", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring what the machine lacks: QEMU, busybox, the compiler for bare metal, what the tests need
+    Setup,
+    /// Build target/image/{vdso.so,gnomon.elf,initramfs.cpio} and nothing else
+    Image {
+        /// Build the kernel without time namespaces, into target/image-without-time-ns/
+        #[arg(long)]
+        without_time_ns: bool,
+    },
+    /// Boot the image: a shell on a terminal, the demonstration for anything else
+    Run {
+        #[command(flatten)]
+        options: run::Options,
+        /// Seconds until a machine that nobody types at is stopped
+        #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+        timeout: u64,
+    },
+    /// Run every test
+    Test,
+    /// Look at format, lints and documentation, warnings counting as errors
+    Check,
+    /// Boot the image under gdb, stopped before its first instruction
+    Gdb(run::Options),
+    /// Say what is wrong with a vDSO image
+    Vdso {
+        /// The image
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gnomon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Setup => setup::everything(),
+        Command::Image { without_time_ns } => image::build(workspace::Variant::new(!without_time_ns)).map(drop),
+        Command::Run { options, timeout } => run::run(&options, Duration::from_secs(timeout)),
+        Command::Test => test::everything(),
+        Command::Check => check::everything(),
+        Command::Gdb(options) => gdb::run(&options),
+        Command::Vdso { file } => vdso::check(&file),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn words_reach_the_kernel_and_init() {
+        let line = "gnomon run --append quiet --memory 64M --machine microvm --smp 2 -- run /bin/date -u";
+        let Command::Run { options, timeout } = Arguments::parse_from(line.split(' ')).command else { panic!() };
+        let machine = options.machine("/i".into());
+        assert_eq!(machine.command_line().unwrap(), "console=ttyS0 quiet -- run /bin/date -u");
+        assert_eq!((machine.memory.as_str(), machine.processors, timeout), ("64M", 2, 120));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in ["gnomon run --smp 0", "gnomon run --machine z80", "gnomon run demonstration", "gnomon fly"] {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+# The front door. Each target is one command of the host tool in tools/, which brings what the machine lacks,
+# does the work, and says in one sentence what went wrong. Options are the tool's own: `cargo run -p gnomon-tools -- help`.
+
+ifeq ($(shell command -v cargo),)
+$(error Rust is missing: install it with rustup (https://rustup.rs), then try again)
+endif
+ifeq ($(shell command -v cc),)
+$(error a C linker is missing: install gcc (on Debian: apt-get install gcc libc6-dev), then try again)
+endif
+
+# The tool is built the first time, which is worth seeing; afterwards cargo has nothing to tell. Unoptimised, because
+# it waits for other programs most of its time and an optimised build would make the first run half a minute longer.
+QUIET := $(if $(wildcard target/debug/gnomon),--quiet)
+GNOMON := cargo run $(QUIET) --package gnomon-tools --
+
+.PHONY: help run test image check gdb setup clean
+.DEFAULT_GOAL := help
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+
+run: ## build everything and boot it in QEMU: a shell on a terminal, else the demonstration
+	@$(GNOMON) run
+
+test: ## run every test, on the host and on the booted kernel
+	@$(GNOMON) test
+
+image: ## build target/image/{vdso.so,gnomon.elf,initramfs.cpio} and nothing else
+	@$(GNOMON) image
+
+check: ## format, lints and documentation, warnings counting as errors
+	@$(GNOMON) check
+
+gdb: ## boot the image under gdb, stopped before its first instruction
+	@$(GNOMON) gdb
+
+setup: ## bring what the machine lacks; every other target does so by itself
+	@$(GNOMON) setup
+
+clean: ## remove everything that was built
+	rm -rf target

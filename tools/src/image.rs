@@ -1,0 +1,115 @@
+//! From sources to what boots: the vDSO image, our programs, the kernel with it inside, its symbols, the archive.
+//!
+//! The order is that of who holds whom: the kernel carries the vDSO image, the archive carries our programs. Each part
+//! is built by cargo in a folder of its own, so that parts with different flags never evict each other, and a product
+//! is written only if its bytes changed: an image asked for twice is made once.
+
+use crate::archive::contents;
+use crate::command::{self, cargo, say};
+use crate::setup::compiler::{KernelCompiler, TARGET};
+use crate::setup::packages;
+use crate::workspace::{self, Variant, shown};
+use crate::{symbols, vdso};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// Our programs run on the kernel and on the host alike; the host's target it is.
+const USERLAND_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// One file that needs no loader and is placed where it was linked, the plainest kind an `execve` can meet.
+const USERLAND_FLAGS: &str = "-Ctarget-feature=+crt-static -Crelocation-model=static";
+
+/// Builds everything into the variant's folder and gives that folder.
+pub fn build(variant: Variant) -> Result<PathBuf> {
+    packages::install(&packages::IMAGE)?;
+    let compiler = KernelCompiler::find_or_make()?;
+    let folder = variant.image_directory();
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", shown(&folder)))?;
+    say(format_args!("building {}", shown(&folder)));
+
+    let vdso = folder.join("vdso.so");
+    vdso::build(variant, &vdso).context("the vDSO image was not built")?;
+
+    let mut kernel = kernel(variant, &vdso, &compiler)?;
+    symbols::fill(&mut kernel).context("the kernel's symbols were not written")?;
+    write_if_changed(&folder.join("gnomon.elf"), &kernel)?;
+
+    let archive = contents::default_archive(&userland()?).context("the archive was not built")?;
+    write_if_changed(&folder.join("initramfs.cpio"), &archive.to_bytes())?;
+    Ok(folder)
+}
+
+/// Builds our programs; gives the one file that holds them.
+pub fn userland() -> Result<PathBuf> {
+    let folder = workspace::target("userland");
+    let mut build = cargo();
+    build.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", USERLAND_FLAGS);
+    build.args([
+        "build",
+        "--package",
+        "gnomon-userland",
+        "--profile",
+        "userland",
+        "--target",
+        USERLAND_TARGET,
+    ]);
+    build.arg("--target-dir").arg(&folder);
+    command::run(&mut build, "our programs did not build")?;
+    Ok(folder.join(USERLAND_TARGET).join("userland/gnomon-userland"))
+}
+
+/// Builds the kernel for bare metal; gives its bytes as linked.
+fn kernel(variant: Variant, vdso: &Path, compiler: &KernelCompiler) -> Result<Vec<u8>> {
+    let mut build = cargo();
+    kernel_arguments(&mut build, "build", variant, vdso, compiler);
+    build.arg("--release");
+    command::run(&mut build, "the kernel did not build")?;
+    let linked = workspace::target("kernel").join(TARGET).join("release/gnomon-kernel");
+    std::fs::read(&linked).with_context(|| format!("cannot read {}", shown(&linked)))
+}
+
+/// What every cargo command on the bare-metal kernel has in common; the flags stand in `.cargo/config.toml`.
+pub(crate) fn kernel_arguments(
+    cargo: &mut std::process::Command,
+    verb: &str,
+    variant: Variant,
+    vdso: &Path,
+    compiler: &KernelCompiler,
+) {
+    compiler.apply(cargo);
+    cargo.env("GNOMON_VDSO", vdso);
+    cargo.args([verb, "--package", "gnomon-kernel", "--target", TARGET]);
+    cargo.arg("--target-dir").arg(workspace::target("kernel"));
+    if !variant.has_time_namespaces() {
+        cargo.arg("--no-default-features");
+    }
+}
+
+/// Writes a product unless its bytes are the same already: its time then tells when it last changed.
+fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
+    if std::fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    // In one step, so that a machine booting right now sees the old file or the new one.
+    let new = path.with_extension("new");
+    std::fs::write(&new, bytes)
+        .and_then(|()| std::fs::rename(&new, path))
+        .with_context(|| format!("cannot write {}", shown(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unchanged_product_keeps_its_time() {
+        let path = std::env::temp_dir().join(format!("gnomon-product-{}", std::process::id()));
+        let modified = || std::fs::metadata(&path).unwrap().modified().unwrap();
+        write_if_changed(&path, b"one").unwrap();
+        let first = modified();
+        write_if_changed(&path, b"one").unwrap();
+        assert_eq!(modified(), first);
+        write_if_changed(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

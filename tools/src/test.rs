@@ -1,0 +1,66 @@
+//! Every test there is, in one command: from arithmetic on the host to programs on the booted kernel.
+//!
+//! Quick ones come first. A step that fails does not keep the next from running: whoever waits for a whole run wants to
+//! know everything that is wrong.
+
+use crate::command::{self, cargo, say};
+use crate::image;
+use crate::setup::packages;
+use crate::workspace::{self, Variant};
+use anyhow::{Result, bail};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+/// A set of tests: what to say of it, and the cargo command that runs it.
+struct Step {
+    name: &'static str,
+    command: Command,
+}
+
+/// Brings what is missing, builds both kernels, runs all tests.
+pub fn everything() -> Result<()> {
+    packages::install(&[&packages::MACHINE[..], &packages::TESTS].concat())?;
+    let image = image::build(Variant::WithTimeNamespaces)?;
+    let without = image::build(Variant::WithoutTimeNamespaces)?;
+    let mut failed = Vec::new();
+    for Step { name, mut command } in steps(&image, &without) {
+        say(format_args!("testing: {name}"));
+        let begin = Instant::now();
+        let result = command::run(&mut command, name);
+        say(format_args!(
+            "{name}: {} in {:.0?}",
+            if result.is_ok() { "passed" } else { "FAILED" },
+            begin.elapsed()
+        ));
+        failed.extend(result.is_err().then_some(name));
+    }
+    if !failed.is_empty() {
+        bail!("these tests failed: {}", failed.join(", "));
+    }
+    say("all tests passed");
+    Ok(())
+}
+
+fn steps(image: &Path, without: &Path) -> [Step; 3] {
+    let test = |arguments: &[&str]| {
+        let mut command = cargo();
+        command.env("GNOMON_IMAGE_DIR", image);
+        command.env("GNOMON_IMAGE_WITHOUT_TIME_NS_DIR", without);
+        command.env("GNOMON_VDSO", image.join("vdso.so"));
+        command.args(["test", "--no-fail-fast"]).args(arguments);
+        command
+    };
+    // loom runs a test once for every order in which threads may meet; unoptimised that takes minutes. Its flag
+    // changes what atomics are, so it needs a folder of its own.
+    let mut loom = test(&["--package", "gnomon-vdso", "--release", "--lib", "--tests", "--target-dir"]);
+    loom.arg(workspace::target("loom")).env("RUSTFLAGS", "--cfg loom");
+    [
+        Step {
+            name: "values and functions, on this machine",
+            command: test(&["--workspace", "--exclude", "gnomon-tests"]),
+        },
+        Step { name: "the VVAR page under every order of threads (loom)", command: loom },
+        Step { name: "programs on the booted kernel", command: test(&["--package", "gnomon-tests"]) },
+    ]
+}
