@@ -1,0 +1,219 @@
+//! Names in use: the tree that paths are made of.
+//!
+//! File systems know which names a directory holds; an [`Entry`] is one such name while somebody uses it, as a working
+//! directory, an open file, a mount point, or on the way there. Entries know their parents, so `..` and getcwd(2) work,
+//! and because all users of one name share its entry, a rename is seen by all of them.
+//!
+//! A parent knows its children weakly: an unused name is forgotten at once and asked of the file system again next time.
+//! Keeping unused names (as a big kernel does, for speed) needs somebody to throw them away when memory runs out.
+
+use super::{
+    Actor,
+    inode::Inode,
+};
+use crate::{
+    abi::{Errno, Result},
+    sync::{Guard, SpinLock},
+};
+use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// One name in a tree, and the object it names. Each directory has just one.
+pub struct Entry {
+    inode: Arc<dyn Inode>,
+    /// Taken inside `names` of the parent; nothing is taken inside it.
+    place: SpinLock<Place>,
+    /// Guards the names of this directory, here and in its file system: held around every lookup and change, whose own
+    /// locks are taken inside it. Of two directories', the ancestor's is taken first.
+    names: SpinLock<Names>,
+    /// How many mounts are attached here.
+    mounts: AtomicU32,
+}
+
+#[derive(Clone)]
+struct Place {
+    parent: Option<Arc<Entry>>,
+    name: Box<[u8]>,
+    removed: bool,
+}
+
+/// What a directory's lock guards.
+#[derive(Default)]
+pub struct Names {
+    in_use: BTreeMap<Box<[u8]>, Weak<Entry>>,
+    /// The directory was removed: nothing may be made in it any more.
+    removed: bool,
+}
+
+impl Entry {
+    /// The root of a tree, or an object outside all trees.
+    pub fn root(inode: Arc<dyn Inode>) -> Arc<Self> {
+        Self::new(inode, Place { parent: None, name: Box::default(), removed: false })
+    }
+
+    fn new(inode: Arc<dyn Inode>, place: Place) -> Arc<Self> {
+        Arc::new(Self {
+            inode,
+            place: SpinLock::new(place),
+            names: SpinLock::default(),
+            mounts: AtomicU32::new(0),
+        })
+    }
+
+    /// The object named.
+    pub fn inode(&self) -> &Arc<dyn Inode> {
+        &self.inode
+    }
+
+    /// The directory it is in; `None` for the root of a tree.
+    pub fn parent(&self) -> Option<Arc<Self>> {
+        self.place.lock().parent.clone()
+    }
+
+    /// Its own name; empty for the root of a tree.
+    pub fn name(&self) -> Vec<u8> {
+        self.place.lock().name.to_vec()
+    }
+
+    /// Whether it was removed since it was found.
+    pub fn is_removed(&self) -> bool {
+        self.place.lock().removed
+    }
+
+    /// How many mounts are attached to it.
+    pub fn mounts(&self) -> &AtomicU32 {
+        &self.mounts
+    }
+
+    /// Whether something is mounted on it.
+    pub fn is_mount_point(&self) -> bool {
+        self.mounts.load(Relaxed) != 0
+    }
+
+    /// Whether it is `other`, or in the tree below it.
+    pub fn is_within(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        let mut at = Some(self.clone());
+        while let Some(entry) = at {
+            if Arc::ptr_eq(&entry, other) {
+                return true;
+            }
+            at = entry.parent();
+        }
+        false
+    }
+
+    /// Locks the directory's names. Entries found under it must be dropped after it: see [`Drop`].
+    pub fn names(&self) -> Guard<'_, Names> {
+        self.names.lock()
+    }
+
+    /// The entry of a name in this directory. Errors: ENOENT; ENOTDIR when this is no directory.
+    pub fn child(self: &Arc<Self>, name: &[u8], actor: &dyn Actor) -> Result<Arc<Self>> {
+        // Outlives the guard, as it may be the last reference to an entry that then takes the same lock.
+        let _stale;
+        let mut names = self.names.lock();
+        let (found, stale) = self.find(&mut names, name, actor);
+        _stale = stale;
+        found
+    }
+
+    /// As [`Self::child`], with the names already locked; the second result must be dropped after they are free again.
+    pub fn find(
+        self: &Arc<Self>,
+        names: &mut Names,
+        name: &[u8],
+        actor: &dyn Actor,
+    ) -> (Result<Arc<Self>>, Option<Arc<Self>>) {
+        let known = names.in_use.get(name).and_then(Weak::upgrade);
+        match known {
+            Some(entry) if entry.inode.still_there() => (Ok(entry), None),
+            stale => {
+                let found = self.directory_lookup(name, actor).map(|inode| self.adopt(names, name, inode));
+                (found, stale)
+            }
+        }
+    }
+
+    fn directory_lookup(&self, name: &[u8], actor: &dyn Actor) -> Result<Arc<dyn Inode>> {
+        let directory = self.inode.directory();
+        directory.ok_or(Errno::ENOTDIR.because("names are looked up in directories"))?.lookup(name, actor)
+    }
+
+    /// Makes the entry for an object that the directory holds under this name.
+    pub fn adopt(self: &Arc<Self>, names: &mut Names, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Self> {
+        let entry = Self::new(inode, Place { parent: Some(self.clone()), name: name.into(), removed: false });
+        names.in_use.insert(name.into(), Arc::downgrade(&entry));
+        entry
+    }
+
+    /// Notes that the name was removed. Users of the entry keep the object.
+    pub fn forget(&self, names: &mut Names) {
+        let mut place = self.place.lock();
+        place.removed = true;
+        names.in_use.remove(&place.name);
+    }
+
+    /// Notes that the name moved: out of `from`, whose names are locked, into `into` (`None`: the same directory). What
+    /// bore the new name must have been forgotten or moved before. The result is the old parent, to be dropped after
+    /// the locks.
+    pub fn moved(
+        self: &Arc<Self>,
+        from: &mut Names,
+        parent: &Arc<Self>,
+        into: Option<&mut Names>,
+        new_name: &[u8],
+    ) -> Option<Arc<Self>> {
+        let mut place = self.place.lock();
+        if from.in_use.get(&place.name).is_some_and(|known| known.as_ptr() == Arc::as_ptr(self)) {
+            from.in_use.remove(&place.name);
+        }
+        place.name = new_name.into();
+        into.unwrap_or(from).in_use.insert(new_name.into(), Arc::downgrade(self));
+        place.parent.replace(parent.clone())
+    }
+
+    /// Gives up the place in the parent; the parent is returned so that its own end can be dealt with in a loop.
+    fn leave(&self) -> Option<Arc<Self>> {
+        let mut place = self.place.lock();
+        let parent = place.parent.take()?;
+        let name = core::mem::take(&mut place.name);
+        drop(place);
+        let mut names = parent.names.lock();
+        // Another entry may have taken the name since; that one lives.
+        if names.in_use.get(&name).is_some_and(|known| known.strong_count() == 0) {
+            names.in_use.remove(&name);
+        }
+        drop(names);
+        Some(parent)
+    }
+}
+
+impl Names {
+    /// Whether the directory was removed.
+    pub fn is_removed(&self) -> bool {
+        self.removed
+    }
+
+    /// Notes that the directory was removed.
+    pub fn set_removed(&mut self) {
+        self.removed = true;
+    }
+}
+
+/// Takes the parent's names: so no entry may be dropped while its parent's are locked.
+///
+/// A chain of a million directories, each held only by the next, ends in a loop rather than a recursion: the kernel stack
+/// is small and programs decide how deep a tree is.
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut parent = self.leave();
+        while let Some(entry) = parent {
+            parent = Arc::into_inner(entry).and_then(|entry| entry.leave());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! File descriptors: small numbers for open files, one table for a process or for all that share it (CLONE_FILES).
+
+use super::{File, OpenFlags, locks};
+use crate::{
+    abi::{Errno, Result, linux},
+    sync::SpinLock,
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A file descriptor as a program gives it: any number, perhaps no descriptor at all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Descriptor(pub i32);
+
+impl Descriptor {
+    /// Stands for the working directory in the `…at` calls, openat(2).
+    pub const WORKING_DIRECTORY: Self = Self(linux::AT_FDCWD);
+
+    fn index(self) -> Result<usize> {
+        usize::try_from(self.0).map_err(|_| closed())
+    }
+}
+
+fn closed() -> Errno {
+    Errno::EBADF.because("no open file has this descriptor")
+}
+
+/// One place in the table.
+#[derive(Clone)]
+struct Slot {
+    file: Arc<File>,
+    close_on_exec: bool,
+}
+
+/// The descriptors of a process.
+pub struct FileTable {
+    /// Tells it from every table there ever was: the owner of record locks, fcntl(2).
+    id: u64,
+    /// Nothing is taken inside it; files leave it before they are dropped.
+    slots: SpinLock<Vec<Option<Slot>>>,
+}
+
+impl FileTable {
+    /// Without any.
+    pub fn new() -> Arc<Self> {
+        Self::with(Vec::new())
+    }
+
+    fn with(slots: Vec<Option<Slot>>) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Self { id: NEXT.fetch_add(1, Relaxed), slots: SpinLock::new(slots) })
+    }
+
+    /// One of its own for a child, with the same open files. Errors: ENOMEM.
+    pub fn fork(&self) -> Result<Arc<Self>> {
+        let slots = self.slots.lock();
+        let used = slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(used).map_err(|_| Errno::ENOMEM)?;
+        copy.extend_from_slice(&slots[..used]);
+        Ok(Self::with(copy))
+    }
+
+    /// Tells it from every table there ever was.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The open file, for doing something with it. Errors: EBADF, also for one opened with O_PATH.
+    pub fn get(&self, descriptor: Descriptor) -> Result<Arc<File>> {
+        let file = self.get_any(descriptor)?;
+        match file.flags().contains(OpenFlags::PATH) {
+            true => Err(Errno::EBADF.because("a file opened with O_PATH is only a place")),
+            false => Ok(file),
+        }
+    }
+
+    /// The open file, for use as a place. Errors: EBADF.
+    pub fn get_any(&self, descriptor: Descriptor) -> Result<Arc<File>> {
+        let index = descriptor.index()?;
+        let slots = self.slots.lock();
+        slots.get(index).and_then(Option::as_ref).map(|slot| slot.file.clone()).ok_or_else(closed)
+    }
+
+    /// Gives a file the lowest free descriptor at or above `lowest` and below `limit` (RLIMIT_NOFILE). Errors: EMFILE;
+    /// ENOMEM; EINVAL when `lowest` is not below the limit.
+    pub fn install_from(
+        &self,
+        lowest: u32,
+        file: Arc<File>,
+        close_on_exec: bool,
+        limit: u64,
+    ) -> Result<Descriptor> {
+        let lowest = lowest as usize;
+        if lowest as u64 >= limit {
+            return Err(Errno::EINVAL.because("the lowest descriptor asked for is beyond RLIMIT_NOFILE"));
+        }
+        let mut slots = self.slots.lock();
+        let free = slots.iter().skip(lowest).position(Option::is_none).map(|distance| lowest + distance);
+        let index = free.unwrap_or(slots.len().max(lowest));
+        if index as u64 >= limit {
+            return Err(Errno::EMFILE.because("the process has as many descriptors as RLIMIT_NOFILE allows"));
+        }
+        grow(&mut slots, index)?;
+        slots[index] = Some(Slot { file, close_on_exec });
+        Ok(Descriptor(index as i32))
+    }
+
+    /// Gives a file the lowest free descriptor. Errors: EMFILE, ENOMEM.
+    pub fn install(&self, file: Arc<File>, close_on_exec: bool, limit: u64) -> Result<Descriptor> {
+        match self.install_from(0, file, close_on_exec, limit) {
+            Err(Errno::EINVAL) => Err(Errno::EMFILE.because("RLIMIT_NOFILE is 0")),
+            other => other,
+        }
+    }
+
+    /// Gives a file this descriptor, whatever it stood for, dup2(2). Errors: EBADF when it is not below `limit`; ENOMEM.
+    pub fn install_at(
+        &self,
+        descriptor: Descriptor,
+        file: Arc<File>,
+        close_on_exec: bool,
+        limit: u64,
+    ) -> Result<()> {
+        let index = descriptor.index()?;
+        if index as u64 >= limit {
+            return Err(Errno::EBADF.because("the descriptor is beyond RLIMIT_NOFILE"));
+        }
+        let mut slots = self.slots.lock();
+        grow(&mut slots, index)?;
+        let old = slots[index].replace(Slot { file, close_on_exec });
+        drop(slots);
+        self.dispose(old);
+        Ok(())
+    }
+
+    /// Frees a descriptor. Errors: EBADF.
+    pub fn close(&self, descriptor: Descriptor) -> Result<()> {
+        let index = descriptor.index()?;
+        let old = self.slots.lock().get_mut(index).and_then(Option::take);
+        match old {
+            Some(slot) => {
+                self.dispose(Some(slot));
+                Ok(())
+            }
+            None => Err(closed()),
+        }
+    }
+
+    /// Frees all descriptors from `first` to `last`, or only marks them close-on-exec, close_range(2).
+    pub fn close_range(&self, first: u32, last: u32, only_mark: bool) {
+        self.take_where(|index, slot| {
+            let within = (first as usize..=last as usize).contains(&index);
+            if within && only_mark {
+                slot.close_on_exec = true;
+            }
+            within && !only_mark
+        });
+    }
+
+    /// Frees those that are not to survive an execve(2).
+    pub fn close_on_exec(&self) {
+        self.take_where(|_, slot| slot.close_on_exec);
+    }
+
+    fn take_where(&self, mut goes: impl FnMut(usize, &mut Slot) -> bool) {
+        let mut index = 0;
+        loop {
+            // One at a time: what is closed must not be dropped under the lock, and a list of it might need much memory.
+            let mut slots = self.slots.lock();
+            let Some(place) = slots.get_mut(index) else { return };
+            let old = if place.as_mut().is_some_and(|slot| goes(index, slot)) { place.take() } else { None };
+            drop(slots);
+            self.dispose(old);
+            index += 1;
+        }
+    }
+
+    fn dispose(&self, slot: Option<Slot>) {
+        if let Some(slot) = slot {
+            locks::release(self.id, slot.file.path());
+        }
+    }
+
+    /// Whether the descriptor closes on execve(2). Errors: EBADF.
+    pub fn closes_on_exec(&self, descriptor: Descriptor) -> Result<bool> {
+        let index = descriptor.index()?;
+        self.slots.lock().get(index).and_then(Option::as_ref).map(|slot| slot.close_on_exec).ok_or_else(closed)
+    }
+
+    /// Sets whether it does. Errors: EBADF.
+    pub fn set_close_on_exec(&self, descriptor: Descriptor, close_on_exec: bool) -> Result<()> {
+        let index = descriptor.index()?;
+        let mut slots = self.slots.lock();
+        slots.get_mut(index).and_then(Option::as_mut).ok_or_else(closed)?.close_on_exec = close_on_exec;
+        Ok(())
+    }
+
+    /// The lowest descriptor in use at or above this one, with its file, for `/proc/PID/fd`.
+    pub fn next(&self, from: u32) -> Option<(Descriptor, Arc<File>)> {
+        let slots = self.slots.lock();
+        let found = slots.iter().enumerate().skip(from as usize).find_map(|(index, slot)| Some((index, slot.as_ref()?)));
+        found.map(|(index, slot)| (Descriptor(index as i32), slot.file.clone()))
+    }
+
+    /// How many places the table has, `FDSize` in `/proc/PID/status`.
+    pub fn capacity(&self) -> usize {
+        self.slots.lock().len()
+    }
+}
+
+impl Drop for FileTable {
+    fn drop(&mut self) {
+        self.take_where(|_, _| true);
+    }
+}
+
+fn grow(slots: &mut Vec<Option<Slot>>, index: usize) -> Result<()> {
+    if index >= slots.len() {
+        slots.try_reserve(index + 1 - slots.len()).map_err(|_| Errno::ENOMEM)?;
+        slots.resize(index + 1, None);
+    }
+    Ok(())
+}

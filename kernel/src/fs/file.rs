@@ -1,0 +1,354 @@
+//! Open files: what a file descriptor stands for, "open file description" in open(2).
+//!
+//! Nothing here ever waits. What would have to wait fails with EAGAIN, and the object says when to try again: it has a
+//! [`WaitQueue`] and can tell its readiness. Only the system call layer waits, in one place, where a signal can interrupt
+//! it. That keeps tasks out of this folder, and makes O_NONBLOCK and poll(2) the simple case rather than the odd one.
+
+use super::{Actor, OpenFlags, Path};
+use crate::{
+    abi::{Errno, Result, linux},
+    mm::{
+        AddressSpace, PageSource,
+        user::{Destination, Source},
+    },
+    ns::Credentials,
+    sync::{SpinLock, WaitQueue},
+};
+use alloc::sync::Arc;
+use core::{
+    any::Any,
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+};
+
+bitflags::bitflags! {
+    /// What could be done now without waiting: the bits of poll(2).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[allow(missing_docs, reason = "poll(2) describes them")]
+    pub struct Readiness: u32 {
+        const IN = linux::POLLIN;
+        const PRIORITY = linux::POLLPRI;
+        const OUT = linux::POLLOUT;
+        const ERROR = linux::POLLERR;
+        const HANG_UP = linux::POLLHUP;
+        const INVALID = linux::POLLNVAL;
+        const READ_NORMAL = linux::POLLRDNORM;
+        const WRITE_NORMAL = linux::POLLWRNORM;
+        const READ_HANG_UP = linux::POLLRDHUP;
+    }
+}
+
+impl Readiness {
+    /// There is something to read.
+    pub const READABLE: Self = Self::IN.union(Self::READ_NORMAL);
+    /// There is room to write.
+    pub const WRITABLE: Self = Self::OUT.union(Self::WRITE_NORMAL);
+    /// What an object that never makes anybody wait says.
+    pub const ALWAYS: Self = Self::READABLE.union(Self::WRITABLE);
+}
+
+/// One read or write: through which open file, by whom, where.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The open file.
+    pub file: &'a File,
+    /// Who does it.
+    pub actor: &'a dyn Actor,
+    /// Where in the contents, in bytes; 0 where there is no such thing.
+    pub offset: u64,
+}
+
+/// What ioctl(2) answers.
+pub enum Answer {
+    /// A number.
+    Value(usize),
+    /// An open file, for which the caller is given a descriptor with close-on-exec.
+    File(Arc<File>),
+}
+
+/// How far lseek(2) can be told to go from where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SeekBase {
+    /// SEEK_SET.
+    Start,
+    /// SEEK_CUR.
+    Current,
+    /// SEEK_END.
+    End,
+    /// SEEK_DATA: to the first byte from here on that is stored.
+    Data,
+    /// SEEK_HOLE: to the first byte from here on that is not.
+    Hole,
+}
+
+/// What an open file does. Defaults are those of an object that cannot do it.
+pub trait FileOperations: Any + Send + Sync {
+    /// Takes bytes; fewer than there is room for, and 0 at the end. Errors: EAGAIN when there are none yet.
+    fn read(&self, _call: Call<'_>, _into: &mut Destination<'_>) -> Result<usize> {
+        Err(Errno::EINVAL.because("this object cannot be read"))
+    }
+
+    /// Gives bytes; perhaps fewer than there are. Errors: EAGAIN when there is no room yet, EPIPE when there never will be.
+    fn write(&self, _call: Call<'_>, _from: &mut Source<'_>) -> Result<usize> {
+        Err(Errno::EINVAL.because("this object cannot be written"))
+    }
+
+    /// Whether it has positions: if not, lseek, pread and pwrite are ESPIPE.
+    fn positions(&self) -> Positions {
+        Positions::None
+    }
+
+    /// How long the contents are, for SEEK_END; `None` where that cannot be said.
+    fn length(&self) -> Option<u64> {
+        None
+    }
+
+    /// The start of the next stored (`data`) or not stored range at or after `offset`, which lies before the end.
+    /// `None`: no further. What has no holes is all data.
+    fn next_range(&self, offset: u64, data: bool) -> Option<u64> {
+        if data { Some(offset) } else { self.length() }
+    }
+
+    /// What would not have to wait now.
+    fn readiness(&self, _file: &File) -> Readiness {
+        Readiness::ALWAYS
+    }
+
+    /// Woken whenever `readiness` may have changed; `None` where it never does.
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        None
+    }
+
+    /// ioctl(2). Errors: ENOTTY for a request it does not know.
+    fn control(&self, _call: Call<'_>, _space: &AddressSpace, _request: u32, _argument: usize) -> Result<Answer> {
+        Err(Errno::ENOTTY.because("this object does not know that request"))
+    }
+
+    /// What mmap(2) maps. Errors: ENODEV.
+    fn pages(&self) -> Result<Arc<dyn PageSource>> {
+        Err(Errno::ENODEV.because("this object has no pages to map"))
+    }
+
+    /// ftruncate(2). Errors: EINVAL.
+    fn truncate(&self, _length: u64) -> Result<()> {
+        Err(Errno::EINVAL.because("only a file with contents has a length to set"))
+    }
+
+    /// fallocate(2) with mode 0 or FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE. Errors: EOPNOTSUPP, ENODEV.
+    fn allocate(&self, _mode: u32, _offset: u64, _length: u64) -> Result<()> {
+        Err(Errno::ENODEV.because("this object has no space to allocate"))
+    }
+
+    /// The terminal this is, for job control before a read or write.
+    fn terminal(&self) -> Option<&Arc<super::terminal::Terminal>> {
+        None
+    }
+
+    /// Called once, when the last descriptor of the process `_process` for it is closed by close(2) or exit.
+    fn descriptor_closed(&self, _process: crate::abi::TaskId) {}
+
+    /// Lines `name:\tvalue` for `/proc/PID/fdinfo`.
+    fn describe(&self, _out: &mut dyn core::fmt::Write) -> core::fmt::Result {
+        Ok(())
+    }
+}
+
+/// What positions an object has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Positions {
+    /// It is a stream.
+    None,
+    /// It has contents, and each open file is at some place in them.
+    Some,
+    /// It has a position and pread(2), but pwrite(2) is ESPIPE: some files of proc.
+    ReadOnly,
+}
+
+/// An open file description: shared by all descriptors that were duplicated or inherited from one open(2).
+pub struct File {
+    path: Path,
+    operations: Arc<dyn FileOperations>,
+    /// Access mode and status flags; the latter change, fcntl(2) F_SETFL.
+    flags: AtomicU32,
+    /// Taken around a whole read or write, so those of two threads do not overlap, as POSIX asks. Address spaces and the
+    /// object's own locks are taken inside it.
+    position: SpinLock<u64>,
+    credentials: Arc<Credentials>,
+}
+
+static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many open files there are.
+pub fn open_files() -> usize {
+    OPEN_FILES.load(Relaxed)
+}
+
+impl File {
+    /// One at position 0. `credentials` are kept: some objects judge a write by who opened them.
+    pub fn new(
+        path: Path,
+        operations: Arc<dyn FileOperations>,
+        flags: OpenFlags,
+        credentials: Arc<Credentials>,
+    ) -> Arc<Self> {
+        OPEN_FILES.fetch_add(1, Relaxed);
+        let kept = flags.difference(OpenFlags::ONLY_WHILE_OPENING).bits();
+        Arc::new(Self { path, operations, flags: AtomicU32::new(kept), position: SpinLock::new(0), credentials })
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What reads and writes go to.
+    pub fn operations(&self) -> &Arc<dyn FileOperations> {
+        &self.operations
+    }
+
+    /// The same as what it really is, if it is a `T`.
+    pub fn operations_as<T: FileOperations>(&self) -> Option<&T> {
+        let any: &dyn Any = &*self.operations;
+        any.downcast_ref()
+    }
+
+    /// Access mode and status flags, fcntl(2) F_GETFL.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Relaxed))
+    }
+
+    /// Changes the flags that can change after opening, fcntl(2) F_SETFL; ignores the others.
+    pub fn set_flags(&self, flags: OpenFlags) {
+        let kept = self.flags().difference(OpenFlags::CHANGEABLE);
+        self.flags.store(kept.union(flags.intersection(OpenFlags::CHANGEABLE)).bits(), Relaxed);
+    }
+
+    /// Who opened it.
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        &self.credentials
+    }
+
+    /// Where the next read or write goes.
+    pub fn position(&self) -> u64 {
+        *self.position.lock()
+    }
+
+    /// Sets the position as it is, for directories.
+    pub fn set_position(&self, position: u64) {
+        *self.position.lock() = position;
+    }
+
+    /// read(2). Errors: EBADF when it is not open for reading; else as the object says.
+    pub fn read(&self, actor: &dyn Actor, into: &mut Destination<'_>) -> Result<usize> {
+        self.must_be_readable()?;
+        if self.operations.positions() == Positions::None {
+            return self.operations.read(Call { file: self, actor, offset: 0 }, into);
+        }
+        let mut position = self.position.lock();
+        let count = self.operations.read(Call { file: self, actor, offset: *position }, into)?;
+        *position += count as u64;
+        Ok(count)
+    }
+
+    /// pread(2). Errors: EBADF; ESPIPE on a stream.
+    pub fn read_at(&self, actor: &dyn Actor, offset: u64, into: &mut Destination<'_>) -> Result<usize> {
+        if self.operations.positions() == Positions::None {
+            return Err(Errno::ESPIPE.because("a stream cannot be read at a position"));
+        }
+        self.must_be_readable()?;
+        self.operations.read(Call { file: self, actor, offset }, into)
+    }
+
+    /// write(2). Errors: EBADF when it is not open for writing; else as the object says.
+    pub fn write(&self, actor: &dyn Actor, from: &mut Source<'_>) -> Result<usize> {
+        self.must_be_writable()?;
+        if self.operations.positions() == Positions::None {
+            return self.operations.write(Call { file: self, actor, offset: 0 }, from);
+        }
+        let mut position = self.position.lock();
+        let offset = self.write_offset(*position);
+        let count = self.operations.write(Call { file: self, actor, offset }, from)?;
+        // What pwrite cannot do, a write does not move either: every write of such a file starts it afresh.
+        if self.operations.positions() == Positions::Some {
+            *position = offset + count as u64;
+        }
+        Ok(count)
+    }
+
+    /// pwrite(2). Errors: EBADF; ESPIPE on a stream. With O_APPEND it appends all the same, as the man page warns.
+    pub fn write_at(&self, actor: &dyn Actor, offset: u64, from: &mut Source<'_>) -> Result<usize> {
+        if self.operations.positions() != Positions::Some {
+            return Err(Errno::ESPIPE.because("this object cannot be written at a position"));
+        }
+        self.must_be_writable()?;
+        let offset = self.write_offset(offset);
+        self.operations.write(Call { file: self, actor, offset }, from)
+    }
+
+    fn write_offset(&self, offset: u64) -> u64 {
+        match self.flags().contains(OpenFlags::APPEND) {
+            true => self.operations.length().unwrap_or(offset),
+            false => offset,
+        }
+    }
+
+    /// Errors: EBADF.
+    pub fn must_be_readable(&self) -> Result<()> {
+        match self.flags().reads() {
+            true => Ok(()),
+            false => Err(Errno::EBADF.because("the file is not open for reading")),
+        }
+    }
+
+    /// Errors: EBADF.
+    pub fn must_be_writable(&self) -> Result<()> {
+        match self.flags().writes() {
+            true => Ok(()),
+            false => Err(Errno::EBADF.because("the file is not open for writing")),
+        }
+    }
+
+    /// lseek(2): the new position. Errors: ESPIPE on a stream; EINVAL for one below 0; ENXIO for data beyond the end.
+    pub fn seek(&self, offset: i64, base: SeekBase) -> Result<u64> {
+        if self.operations.positions() == Positions::None {
+            return Err(Errno::ESPIPE.because("a stream has no position"));
+        }
+        let mut position = self.position.lock();
+        let length = || self.operations.length().ok_or(Errno::EINVAL.because("the end of this file is not known"));
+        let new = match base {
+            SeekBase::Start => Some(offset),
+            SeekBase::Current => (*position as i64).checked_add(offset),
+            SeekBase::End => (length()? as i64).checked_add(offset),
+            SeekBase::Data | SeekBase::Hole => {
+                let within = u64::try_from(offset).ok().filter(|offset| *offset < length().unwrap_or(0));
+                within
+                    .and_then(|offset| self.operations.next_range(offset, base == SeekBase::Data))
+                    .map(|found| Some(found as i64))
+                    .ok_or(Errno::ENXIO.because("SEEK_DATA and SEEK_HOLE start before the end"))?
+            }
+        };
+        match new {
+            Some(new) if new >= 0 => {
+                *position = new as u64;
+                Ok(*position)
+            }
+            Some(_) => Err(Errno::EINVAL.because("a position is not negative")),
+            None => Err(Errno::EOVERFLOW.because("a position fits into 63 bits")),
+        }
+    }
+
+    /// What would not have to wait now.
+    pub fn readiness(&self) -> Readiness {
+        self.operations.readiness(self)
+    }
+
+    /// Woken whenever [`Self::readiness`] may have changed; `None` where it never does.
+    pub fn wait_queue(&self) -> Option<&WaitQueue> {
+        self.operations.wait_queue()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        OPEN_FILES.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,296 @@
+//! From a name to a place: path_resolution(7).
+//!
+//! A walk keeps the text still to go in one buffer. A symbolic link puts its target before that text, so links need no
+//! recursion, and the limit of forty of them also limits the buffer. The last name of a path is special: who makes,
+//! removes or renames something wants its directory and the name, not what the name leads to ([`Walk::find_parent`]).
+
+use super::{
+    Actor, Entry, LinkTarget, Path, PathContext,
+    metadata::Kind,
+    mount,
+    permission::Wanted,
+};
+use crate::{
+    abi::{Errno, Result, linux},
+    ns::Credentials,
+};
+use alloc::{sync::Arc, vec::Vec};
+
+/// The longest name of one object, in bytes.
+pub const NAME_MAX: usize = linux::NAME_MAX as usize;
+/// The longest path, in bytes, with the NUL at its end.
+pub const PATH_MAX: usize = linux::PATH_MAX as usize;
+/// How many symbolic links one walk follows.
+const LINKS_MAX: u32 = 40;
+
+bitflags::bitflags! {
+    /// Restrictions on a walk, openat2(2).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[allow(missing_docs, reason = "openat2(2) describes them")]
+    pub struct Restrictions: u64 {
+        const NO_CROSSING = linux::RESOLVE_NO_XDEV as u64;
+        const NO_MAGIC_LINKS = linux::RESOLVE_NO_MAGICLINKS as u64;
+        const NO_LINKS = linux::RESOLVE_NO_SYMLINKS as u64;
+        const BENEATH = linux::RESOLVE_BENEATH as u64;
+        const IN_ROOT = linux::RESOLVE_IN_ROOT as u64;
+    }
+}
+
+/// What to do with a symbolic link that is the last name of a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LastLink {
+    /// Go where it leads.
+    Follow,
+    /// Stay at the link itself, unless a slash follows it.
+    Keep,
+}
+
+/// The last name of a path, when it is wanted apart from its directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LastName {
+    /// A name to be looked up, or made.
+    Name(Vec<u8>),
+    /// `.`
+    Dot,
+    /// `..`
+    DotDot,
+    /// There is none: the path was `/`.
+    Root,
+}
+
+/// Where a path ends: the directory, and the name in it.
+pub struct Parent {
+    /// The directory, whose names its user may search.
+    pub directory: Path,
+    /// The name, which may not exist.
+    pub last: LastName,
+    /// A slash follows the name: it is to be a directory's.
+    pub slash: bool,
+}
+
+/// Somebody's way through the tree.
+pub struct Walk<'a> {
+    /// Who walks.
+    pub actor: &'a dyn Actor,
+    /// With which permissions: the actor's own, but for access(2).
+    pub credentials: Arc<Credentials>,
+    /// Where absolute names begin and `..` ends.
+    root: Path,
+    /// Where other names begin.
+    start: Path,
+    restrictions: Restrictions,
+    /// Links followed so far, on all the paths of this walk.
+    links: u32,
+}
+
+/// Where a step led to.
+enum Step {
+    Here(Path),
+    Target(Vec<u8>),
+}
+
+impl<'a> Walk<'a> {
+    /// One that begins at the working directory.
+    pub fn new(actor: &'a dyn Actor, context: &PathContext) -> Self {
+        let places = context.places();
+        Self {
+            actor,
+            credentials: actor.credentials(),
+            root: places.root,
+            start: places.cwd,
+            restrictions: Restrictions::empty(),
+            links: 0,
+        }
+    }
+
+    /// One through the whole tree, beginning at its root: the kernel's own.
+    pub fn from_root(actor: &'a dyn Actor) -> Self {
+        let root = mount::root();
+        Self {
+            actor,
+            credentials: actor.credentials(),
+            start: root.clone(),
+            root,
+            restrictions: Restrictions::empty(),
+            links: 0,
+        }
+    }
+
+    /// The same, beginning elsewhere.
+    pub fn starting_at(mut self, start: Path) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// The same, under restrictions.
+    pub fn restricted(mut self, restrictions: Restrictions) -> Self {
+        if restrictions.contains(Restrictions::IN_ROOT) {
+            self.root = self.start.clone();
+        }
+        self.restrictions = restrictions;
+        self
+    }
+
+    /// Where absolute names begin on this walk.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where names that are not absolute begin on it.
+    pub fn start(&self) -> &Path {
+        &self.start
+    }
+
+    /// The place of this name. Errors: ENOENT, ENOTDIR, EACCES, ELOOP, ENAMETOOLONG; EXDEV for a restriction.
+    pub fn find(&mut self, name: &[u8], last_link: LastLink) -> Result<Path> {
+        let parent = self.find_parent(name)?;
+        self.finish(parent, last_link)
+    }
+
+    /// From a directory and the last name to the place.
+    pub fn finish(&mut self, mut parent: Parent, last_link: LastLink) -> Result<Path> {
+        loop {
+            let follow = last_link == LastLink::Follow || parent.slash;
+            let slash = parent.slash;
+            match self.step(&parent.directory, &parent.last, follow)? {
+                Step::Here(path) if slash && path.inode().directory().is_none() => {
+                    return Err(Errno::ENOTDIR.because("a slash follows the name of what is no directory"));
+                }
+                Step::Here(path) => return Ok(path),
+                Step::Target(target) => {
+                    parent = self.parent_from(&parent.directory, target)?;
+                    parent.slash |= slash;
+                }
+            }
+        }
+    }
+
+    /// The directory that holds, or would hold, the last name of a path. Errors: as [`Self::find`], for the directory.
+    pub fn find_parent(&mut self, name: &[u8]) -> Result<Parent> {
+        let start = self.start.clone();
+        self.parent_from(&start, name.to_vec())
+    }
+
+    /// The same for a link's target, seen from the link's directory.
+    pub fn parent_from(&mut self, start: &Path, name: Vec<u8>) -> Result<Parent> {
+        if name.is_empty() {
+            return Err(Errno::ENOENT.because("an empty name names nothing"));
+        }
+        if name.len() >= PATH_MAX {
+            return Err(Errno::ENAMETOOLONG.because("a path has fewer than 4096 bytes"));
+        }
+        let mut here = self.begin(start, &name)?;
+        let mut text = name;
+        let mut at = 0;
+        loop {
+            at += text[at..].iter().take_while(|&&byte| byte == b'/').count();
+            if at == text.len() {
+                return Ok(Parent { directory: here, last: LastName::Root, slash: false });
+            }
+            let length = text[at..].iter().position(|&byte| byte == b'/').unwrap_or(text.len() - at);
+            let (name, rest) = text[at..].split_at(length);
+            self.must_be_searchable(&here)?;
+            let last = match name {
+                b"." => LastName::Dot,
+                b".." => LastName::DotDot,
+                _ => LastName::Name(name.to_vec()),
+            };
+            if rest.iter().all(|&byte| byte == b'/') {
+                return Ok(Parent { directory: here, last, slash: !rest.is_empty() });
+            }
+            match self.step(&here, &last, true)? {
+                Step::Here(next) => {
+                    here = next;
+                    at += length;
+                }
+                Step::Target(mut target) => {
+                    here = self.begin(&here, &target)?;
+                    target.extend_from_slice(rest);
+                    text = target;
+                    at = 0;
+                }
+            }
+        }
+    }
+
+    fn begin(&self, start: &Path, name: &[u8]) -> Result<Path> {
+        if name[0] != b'/' {
+            return Ok(start.clone());
+        }
+        if self.restrictions.contains(Restrictions::BENEATH) {
+            return Err(Errno::EXDEV.because("RESOLVE_BENEATH forbids absolute names"));
+        }
+        self.allow_crossing(start, self.root.clone())
+    }
+
+    fn must_be_searchable(&self, directory: &Path) -> Result<()> {
+        let inode = directory.inode();
+        if inode.directory().is_none() {
+            return Err(Errno::ENOTDIR.because("a name on the way is no directory's"));
+        }
+        inode.permits(Wanted::EXECUTE, &self.credentials, self.actor)
+    }
+
+    /// One name further. A link that is to be followed is counted and, unless it leads to an object itself, its target
+    /// returned.
+    fn step(&mut self, here: &Path, last: &LastName, follow: bool) -> Result<Step> {
+        let name = match last {
+            LastName::Dot | LastName::Root => return Ok(Step::Here(here.clone())),
+            LastName::DotDot => return self.up(here).map(Step::Here),
+            LastName::Name(name) => name,
+        };
+        let child = here.with(self.child(here, name)?);
+        if !follow || child.inode().kind() != Kind::SymbolicLink {
+            let crossed = mount::cross(child);
+            return self.allow_crossing(here, crossed).map(Step::Here);
+        }
+        self.links += 1;
+        if self.links > LINKS_MAX || self.restrictions.contains(Restrictions::NO_LINKS) {
+            return Err(Errno::ELOOP.because("a walk follows at most 40 symbolic links"));
+        }
+        match child.inode().follow(self.actor)? {
+            LinkTarget::Name(target) if target.is_empty() => {
+                Err(Errno::ENOENT.because("an empty link leads nowhere"))
+            }
+            LinkTarget::Name(target) => Ok(Step::Target(target)),
+            LinkTarget::Object(_) if self.restrictions.contains(Restrictions::NO_MAGIC_LINKS) => {
+                Err(Errno::ELOOP.because("RESOLVE_NO_MAGICLINKS forbids this link"))
+            }
+            LinkTarget::Object(_)
+                if self.restrictions.intersects(Restrictions::BENEATH | Restrictions::IN_ROOT) =>
+            {
+                Err(Errno::EXDEV.because("a link to an object may lead out of the tree"))
+            }
+            LinkTarget::Object(path) => self.allow_crossing(here, path).map(Step::Here),
+        }
+    }
+
+    /// The entry of a name in a directory, not crossing to what may be mounted there. Errors: ENOENT, ENAMETOOLONG.
+    pub fn child(&self, directory: &Path, name: &[u8]) -> Result<Arc<Entry>> {
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG.because("a name has at most 255 bytes"));
+        }
+        directory.entry.child(name, self.actor)
+    }
+
+    fn up(&self, here: &Path) -> Result<Path> {
+        if *here == self.root {
+            return match self.restrictions.contains(Restrictions::BENEATH) {
+                true => Err(Errno::EXDEV.because("RESOLVE_BENEATH forbids leaving the starting directory")),
+                false => Ok(here.clone()),
+            };
+        }
+        if self.restrictions.contains(Restrictions::BENEATH) && *here == self.start {
+            return Err(Errno::EXDEV.because("RESOLVE_BENEATH forbids leaving the starting directory"));
+        }
+        let up = here.parent().unwrap_or_else(|| here.clone());
+        self.allow_crossing(here, mount::cross(up))
+    }
+
+    fn allow_crossing(&self, from: &Path, to: Path) -> Result<Path> {
+        if self.restrictions.contains(Restrictions::NO_CROSSING) && !Arc::ptr_eq(&from.mount, &to.mount) {
+            return Err(Errno::EXDEV.because("RESOLVE_NO_XDEV forbids entering another mount"));
+        }
+        Ok(to)
+    }
+}
