@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use gnomon_tests::backend::{Backend, Ending, Linux, Qemu};
 use gnomon_tests::machine::Machine;
 use gnomon_tests::scenario::{Scenario, scenario};
+use gnomon_tests::session::{Job, Judge, Session};
 use gnomon_tests::{archive::Archive, boot::Boot};
 use gnomon_tools::archive::contents::BUSYBOX;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("bench_talks_to_a_shell", &ON, talks_to_a_shell),
         scenario("bench_times_out", &ON, times_out),
         scenario("bench_notices_the_end", &ON, notices_the_end),
+        scenario("bench_goes_on_after_a_crash", &ON, goes_on_after_a_crash),
         scenario("bench_notices_a_panic", &[&Qemu::Debian], notices_a_panic),
     ]
 }
@@ -87,6 +89,39 @@ fn notices_the_end(m: &mut Machine) -> Result<()> {
     ensure!(message.contains("the machine powered off while \"more\" was awaited"), "{message}");
     let message = m.expect_end(Ending::Panicked).unwrap_err().to_string();
     ensure!(message.contains("powered off; it should have panicked"), "{message}");
+    Ok(())
+}
+
+/// One job fails, one hangs, one ends the machine; the ones between them are judged all the same.
+fn goes_on_after_a_crash(m: &mut Machine) -> Result<()> {
+    let backend: &'static dyn Backend = if m.backend() == "linux" { &Linux } else { &Qemu::Debian };
+    let mut jobs = vec![
+        Job::new("good", "echo KTAP version 1; echo 1..1; echo ok 1 - fine", Judge::Ktap),
+        Job::new("bad", "echo KTAP version 1; echo 1..1; echo not ok 1 - wrong; false", Judge::Ktap),
+        Job::new("hang", "sleep 1000", Judge::Ktap),
+        Job::new("good again", "echo all is well", Judge::Prints("all is well")),
+        Job::new("end", "poweroff -f", Judge::Ktap),
+        Job::new("good at last", "echo all is well", Judge::Prints("all is well")),
+        Job::new("not wanted", "false", Judge::Ktap),
+    ];
+    jobs[2].patience = Duration::from_millis(700);
+    let session = Session::new(backend, busybox, jobs);
+    (0..6).for_each(|job| session.select(Some(job)));
+    let said = |job| session.outcome(job).map_or_else(|error| format!("{error:#}"), |()| "ok".to_string());
+    let wanted = [
+        "ok",
+        "not ok 1 - wrong\nexit status 1",
+        "timed out",
+        "ok",
+        "powered off",
+        "ok",
+        "skipped: not selected",
+    ];
+    for (job, wanted) in wanted.into_iter().enumerate() {
+        ensure!(said(job).contains(wanted), "job {job} should say {wanted:?} but says:\n{}", said(job));
+    }
+    let counts = session.counts().map_or_else(|error| error.to_string(), |_| "counted".to_string());
+    ensure!(counts == "the machine had to be booted again after hang", "{counts}");
     Ok(())
 }
 

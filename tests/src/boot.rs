@@ -76,8 +76,14 @@ impl Boot {
             words.push("--".to_string());
             words.extend(self.arguments.iter().cloned());
         }
-        words.join(" ")
+        words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A word as Linux's command line holds it: in double quotes if it has spaces. It has no way to write a quote.
+fn quoted(word: &str) -> String {
+    assert!(!word.contains('"'), "the kernel command line cannot hold {word:?}");
+    if word.is_empty() || word.contains(' ') { format!("\"{word}\"") } else { word.to_string() }
 }
 
 /// What QEMU emulates.
@@ -139,10 +145,10 @@ mod tests {
 
     #[test]
     fn the_command_line_is_in_the_order_linux_wants() {
-        let boot = Boot::of("/bin/sh").word("quiet").word("COLOUR=green").arguments(&["-c", "true"]);
+        let boot = Boot::of("/bin/sh").word("quiet").word("COLOUR=green").arguments(&["-c", "echo hi", ""]);
         assert_eq!(
             boot.command_line(&["console=ttyS0"], "init"),
-            "console=ttyS0 quiet COLOUR=green init=/bin/sh -- -c true"
+            "console=ttyS0 quiet COLOUR=green init=/bin/sh -- -c \"echo hi\" \"\""
         );
         assert_eq!(Boot::default().command_line(&["console=ttyS0"], "init"), "console=ttyS0");
     }

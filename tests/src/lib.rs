@@ -19,6 +19,7 @@ pub mod figures;
 pub mod ktap;
 pub mod machine;
 pub mod scenario;
+pub mod session;
 pub mod structure;
 pub mod symbols;
 pub mod transcript;

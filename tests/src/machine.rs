@@ -300,6 +300,7 @@ fn quoted(texts: &[&str]) -> String {
     texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" or ")
 }
 
-fn indent(text: &str) -> String {
+/// Each line four columns in, as messages show what a machine printed.
+pub fn indent(text: &str) -> String {
     text.trim_end().lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
