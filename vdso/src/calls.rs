@@ -8,15 +8,23 @@
 use crate::atomics::Ordering::Relaxed;
 use crate::clocks::{Class, Clock, TICK_NANOSECONDS};
 use crate::page::{MODE_TIME_NAMESPACE, TimeData};
-use crate::read::{Instead, NAMESPACES, Time, carried, sample, shifted};
+use crate::read::{Instead, NAMESPACES, Time, carried, coarse, high_resolution, shifted};
+use core::hint::cold_path;
+
+/// The selector of the segment whose limit is `node << 12 | cpu`: entry 15 of the GDT, privilege level 3, as in Linux.
+pub const PROCESSOR_SELECTOR: u16 = 15 << 3 | 3;
 
 /// What the functions need of the place they run in.
 pub trait Machine {
     /// Page 0, as this task sees it.
     fn time_page(&self) -> &TimeData;
-    /// The companion page. Asked for only after page 0 has turned out to be a namespace's.
-    fn companion_page(&self) -> &TimeData;
-    /// The counter that a `clock_mode` names, ordered after all earlier loads of the program; `None` if there is none.
+    /// Where `part` of page 0 is on the companion page. Asked for only if page 0 has turned out to be a namespace's.
+    ///
+    /// A part rather than the page: an address on the one is a constant away from the same on the other, which saves
+    /// computing it twice.
+    fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T;
+    /// The counter that a `clock_mode` names, bit 63 cleared, read after all earlier loads of the program; `None` if
+    /// there is no such counter.
     fn cycles(&self, mode: i32) -> Option<u64>;
     /// The number of this processor in bits 0 to 11, of its node from bit 12 on; `None` if the kernel has not left it
     /// where it can be read.
@@ -73,29 +81,54 @@ pub struct Timezone {
 }
 
 /// The time on `clock` as this task sees it; `None`: ask the kernel.
+///
+/// Each class has a copy of the reader to itself, in which the table's place is a constant.
 #[inline(always)]
-fn now<M: Machine>(machine: &M, clock: Clock) -> Option<Time> {
-    let data = machine.time_page().clock_data(clock);
-    match sample::<NAMESPACES>(data, clock, |mode| machine.cycles(mode)) {
-        Ok(time) if clock.class() == Class::Coarse => Some(time),
+fn now<M: Machine>(machine: &M, clock: Clock, class: Class) -> Option<Time> {
+    match class {
+        Class::HighResolution => high_resolution_now::<0, M>(machine, clock),
+        Class::Coarse => coarse_now(machine, clock),
+        Class::Raw => high_resolution_now::<1, M>(machine, clock),
+    }
+}
+
+#[inline(always)]
+fn high_resolution_now<const INSTANCE: usize, M: Machine>(machine: &M, clock: Clock) -> Option<Time> {
+    let data = &machine.time_page().clocks[INSTANCE];
+    let entry = data.entry(clock);
+    let cycles = |mode| machine.cycles(mode);
+    match high_resolution::<NAMESPACES>(data, entry, cycles) {
         Ok(time) => Some(carried(time)),
         Err(Instead::NoCounter) => None,
         Err(Instead::NamespacePage) => {
-            let system = machine.companion_page().clock_data(clock);
-            let time = sample::<false>(system, clock, |mode| machine.cycles(mode)).ok()?;
-            Some(carried(shifted(time, data, clock)))
+            let (system, base) = (machine.on_companion_page(data), machine.on_companion_page(entry));
+            let time = high_resolution::<false>(system, base, cycles).ok()?;
+            Some(carried(shifted(time, entry)))
         }
     }
+}
+
+#[inline(always)]
+fn coarse_now<M: Machine>(machine: &M, clock: Clock) -> Option<Time> {
+    let data = &machine.time_page().clocks[0];
+    let entry = data.entry(clock);
+    coarse::<NAMESPACES>(data, entry).ok().or_else(|| {
+        let (system, base) = (machine.on_companion_page(data), machine.on_companion_page(entry));
+        Some(carried(shifted(coarse::<false>(system, base).ok()?, entry)))
+    })
+}
+
+/// Whether this is a namespace's page.
+#[inline(always)]
+fn on_namespace_page(page: &TimeData) -> bool {
+    page.clocks[0].clock_mode.load(Relaxed) == MODE_TIME_NAMESPACE
 }
 
 /// The system's page, wherever it is: for what is the same in every namespace.
 #[inline(always)]
 fn system_page<M: Machine>(machine: &M) -> &TimeData {
     let page = machine.time_page();
-    if NAMESPACES && page.clocks[0].clock_mode.load(Relaxed) == MODE_TIME_NAMESPACE {
-        return machine.companion_page();
-    }
-    page
+    if NAMESPACES && on_namespace_page(page) { machine.on_companion_page(page) } else { page }
 }
 
 /// clock_gettime(2): 0, or a negative errno from the system call.
@@ -104,7 +137,7 @@ fn system_page<M: Machine>(machine: &M) -> &TimeData {
 /// `time` is valid for writes, or the program is meant to fault.
 #[inline(always)]
 pub unsafe fn clock_gettime<M: Machine>(machine: &M, clock: i32, time: *mut Timespec) -> i32 {
-    let Some(now) = Clock::new(clock).and_then(|clock| now(machine, clock)) else {
+    let Some(now) = Clock::new(clock).and_then(|(clock, class)| now(machine, clock, class)) else {
         // SAFETY: the caller's promise is the system call's.
         return unsafe { machine.system_call(SystemCall::ClockGettime, [clock as usize, time as usize, 0]) };
     };
@@ -120,7 +153,7 @@ pub unsafe fn clock_gettime<M: Machine>(machine: &M, clock: i32, time: *mut Time
 #[inline(always)]
 pub unsafe fn gettimeofday<M: Machine>(machine: &M, time: *mut Timeval, zone: *mut Timezone) -> i32 {
     if !time.is_null() {
-        let Some(now) = now(machine, Clock::REALTIME) else {
+        let Some(now) = now(machine, Clock::REALTIME, Class::HighResolution) else {
             // SAFETY: the caller's promise is the system call's.
             return unsafe {
                 machine.system_call(SystemCall::Gettimeofday, [time as usize, zone as usize, 0])
@@ -148,12 +181,25 @@ pub unsafe fn gettimeofday<M: Machine>(machine: &M, time: *mut Timeval, zone: *m
 /// `time` is NULL or valid for writes, or the program is meant to fault.
 #[inline(always)]
 pub unsafe fn time<M: Machine>(machine: &M, time: *mut i64) -> i64 {
-    let seconds = system_page(machine).clocks[0].entry(Clock::REALTIME).seconds.load(Relaxed) as i64;
-    if !time.is_null() {
-        // SAFETY: by the caller's promise.
-        unsafe { *time = seconds };
+    // Nearly every program says time(NULL), and for that nothing follows the load.
+    if time.is_null() {
+        return realtime_seconds(machine);
     }
+    let seconds = realtime_seconds(machine);
+    // SAFETY: by the caller's promise.
+    unsafe { *time = seconds };
     seconds
+}
+
+#[inline(always)]
+fn realtime_seconds<M: Machine>(machine: &M) -> i64 {
+    let seconds = |page: &TimeData| page.clocks[0].entry(Clock::REALTIME).seconds.load(Relaxed) as i64;
+    let page = machine.time_page();
+    if NAMESPACES && on_namespace_page(page) {
+        cold_path();
+        return seconds(machine.on_companion_page(page));
+    }
+    seconds(page)
 }
 
 /// clock_getres(2): 0, or a negative errno from the system call. The pointer may be NULL.
@@ -162,7 +208,7 @@ pub unsafe fn time<M: Machine>(machine: &M, time: *mut i64) -> i64 {
 /// `resolution` is NULL or valid for writes, or the program is meant to fault.
 #[inline(always)]
 pub unsafe fn clock_getres<M: Machine>(machine: &M, clock: i32, resolution: *mut Timespec) -> i32 {
-    let nanoseconds = match Clock::new(clock).map(Clock::class) {
+    let nanoseconds = match Clock::new(clock).map(|(_, class)| class) {
         Some(Class::HighResolution | Class::Raw) => system_page(machine).hrtimer_res.load(Relaxed),
         Some(Class::Coarse) => TICK_NANOSECONDS,
         None => {

@@ -1,7 +1,9 @@
 //! Clock ids and their classes: which clocks the page can answer for, and which of its tables does.
 //!
-//! A class is a bit mask over clock ids, because a mask test is one instruction pair where a table or a chain of
-//! comparisons is a load or several branches, and this runs on every read of a clock.
+//! The usual clocks form a bit mask over clock ids: membership is then two instructions, where a table would be a load
+//! and a `match` a branch for each. The others are told apart by comparison, so that they do not delay the usual ones.
+
+use crate::page::CLOCK_ENTRIES;
 
 /// A clock the page answers for. Every other id is the kernel's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,10 +22,6 @@ pub enum Class {
 
 /// Ids read at high resolution: REALTIME, MONOTONIC, BOOTTIME, TAI.
 const HIGH_RESOLUTION: u32 = 1 << 0 | 1 << 1 | 1 << 7 | 1 << 11;
-/// Ids read without the counter: REALTIME_COARSE, MONOTONIC_COARSE.
-const COARSE: u32 = 1 << 5 | 1 << 6;
-/// Id with a table of its own: MONOTONIC_RAW.
-const RAW: u32 = 1 << 4;
 
 /// Resolution of the coarse clocks in nanoseconds: one tick, 250 a second. It is part of the image, not of the page.
 pub const TICK_NANOSECONDS: u32 = 1_000_000_000 / 250;
@@ -54,16 +52,23 @@ impl Clock {
         Clock::TAI,
     ];
 
-    /// The clock with this id, if the page has it. Compared as unsigned: the negative ids of CPU-time clocks are large.
+    /// The clock with this id and how to read it, if the page has it.
     ///
-    /// The bound is the table's size and not 32, so that this one comparison also proves every later use as an index.
+    /// Compared as unsigned: the negative ids of CPU-time clocks are large numbers.
     #[inline(always)]
-    pub const fn new(id: i32) -> Option<Clock> {
+    pub const fn new(id: i32) -> Option<(Clock, Class)> {
         let id = id as u32;
-        if id < crate::page::CLOCK_ENTRIES as u32 && 1 << id & (HIGH_RESOLUTION | COARSE | RAW) != 0 {
-            Some(Clock(id))
-        } else {
-            None
+        // The table's size rather than the mask's 32: with it the compiler knows every clock for an index of the table.
+        if id >= CLOCK_ENTRIES as u32 {
+            return None;
+        }
+        if HIGH_RESOLUTION >> id & 1 != 0 {
+            return Some((Clock(id), Class::HighResolution));
+        }
+        match id {
+            5 | 6 => Some((Clock(id), Class::Coarse)),
+            4 => Some((Clock(id), Class::Raw)),
+            _ => None,
         }
     }
 
@@ -76,18 +81,21 @@ impl Clock {
     /// How this clock is read.
     #[inline(always)]
     pub const fn class(self) -> Class {
-        if 1 << self.0 & HIGH_RESOLUTION != 0 {
-            Class::HighResolution
-        } else if 1 << self.0 & COARSE != 0 {
-            Class::Coarse
-        } else {
-            Class::Raw
+        match self.0 {
+            4 => Class::Raw,
+            5 | 6 => Class::Coarse,
+            _ => Class::HighResolution,
         }
     }
+}
 
-    /// Which of the page's two tables holds it.
+impl Class {
+    /// Which of the page's two tables holds the clocks of this class.
     #[inline(always)]
     pub const fn instance(self) -> usize {
-        matches!(self.class(), Class::Raw) as usize
+        match self {
+            Class::HighResolution | Class::Coarse => 0,
+            Class::Raw => 1,
+        }
     }
 }

@@ -54,29 +54,31 @@ impl Conversion {
     }
 }
 
-/// The time that has passed: `base` and `mult`, `shift` as on the page, `delta` = counter - `cycle_last` modulo 2^64.
-///
-/// A `delta` beyond `max_cycles` has two causes that need telling apart. With bit 62 set it is a small negative number:
-/// this CPU's counter is a little behind the one that made the update, and the base alone is the closest answer that
-/// does not go backwards. (Bit 63 would say the same, but readers clear bit 63 of the counter, where clocks shared
-/// with a hypervisor say "unusable", and after a subtraction from such a number it says nothing.) Otherwise no update
-/// has come for long and the product needs its 96 bits.
+/// Nanoseconds, `delta` cycles after the moment at which they were `base`, for a `delta` up to `max_cycles`.
 #[inline(always)]
-pub fn nanoseconds(base: u64, delta: u64, max_cycles: u64, mult: u32, shift: u32) -> u64 {
-    if delta <= max_cycles {
-        return base.wrapping_add(delta.wrapping_mul(mult.into())) >> (shift & 63);
-    }
-    beyond(base, delta, mult, shift)
+pub fn nanoseconds(delta: u64, mult: u32, base: u64, shift: u32) -> u64 {
+    plain(delta.wrapping_mul(mult.into()).wrapping_add(base), shift)
 }
 
-#[cold]
+/// The same for any `delta`: the product takes its 96 bits.
 #[inline(always)]
-fn beyond(base: u64, delta: u64, mult: u32, shift: u32) -> u64 {
-    if delta & 1 << 62 != 0 {
-        base >> (shift & 63)
-    } else {
-        ((u128::from(delta) * u128::from(mult) + u128::from(base)) >> (shift & 63)) as u64
-    }
+pub fn nanoseconds_wide(delta: u64, mult: u32, base: u64, shift: u32) -> u64 {
+    ((u128::from(delta) * u128::from(mult) + u128::from(base)) >> (shift & 63)) as u64
+}
+
+/// Shifted nanoseconds to nanoseconds.
+#[inline(always)]
+pub fn plain(shifted: u64, shift: u32) -> u64 {
+    shifted >> (shift & 63)
+}
+
+/// Whether a `delta`, counter - `cycle_last` modulo 2^64, beyond `max_cycles` is a small negative number.
+///
+/// This processor's counter is then a little behind the one that made the update. Bit 63 would tell as well, were it not
+/// for counters whose bit 63 says "unusable": readers clear it, and no honest count comes near bit 62.
+#[inline(always)]
+pub fn is_behind(delta: u64) -> bool {
+    delta & 1 << 62 != 0
 }
 
 /// Moves whole seconds from `nanoseconds` into `seconds`.

@@ -51,7 +51,7 @@
 //!
 //! **A namespace's page**, once, when its first task enters it: [`write::fill_namespace_page`] (feature `time_ns`).
 //!
-//! **getcpu** is read with `lsl` from segment selector [`PROCESSOR_SELECTOR`]: on each processor a data segment of
+//! **getcpu** is read with `lsl` from segment selector [`calls::PROCESSOR_SELECTOR`]: on each processor a data segment of
 //! privilege level 3 whose limit (not scaled) is `node << 12 | cpu`. Without it the system call is made.
 
 #![cfg_attr(not(test), no_std)]
@@ -64,6 +64,3 @@ pub mod page;
 pub mod read;
 pub mod seqcount;
 pub mod write;
-
-/// The selector whose segment limit tells the processor: entry 15 of the GDT, privilege level 3, as Linux has it.
-pub const PROCESSOR_SELECTOR: u16 = 15 << 3 | 3;

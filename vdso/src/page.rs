@@ -115,7 +115,7 @@ impl TimeData {
     /// The counter and the table that serve `clock`.
     #[inline(always)]
     pub fn clock_data(&self, clock: Clock) -> &ClockData {
-        &self.clocks[clock.instance()]
+        &self.clocks[clock.class().instance()]
     }
 }
 
@@ -123,7 +123,8 @@ impl ClockData {
     /// The entry of `clock`, in this table.
     #[inline(always)]
     pub fn entry(&self, clock: Clock) -> &Entry {
-        &self.entries[clock.id() as usize]
+        // SAFETY: a `Clock`'s id is below the number of entries; its constructors see to that.
+        unsafe { self.entries.get_unchecked(clock.id() as usize) }
     }
 }
 

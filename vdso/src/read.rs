@@ -12,8 +12,9 @@
 
 use crate::atomics::{Ordering::Relaxed, spin_loop};
 use crate::clocks::{Class, Clock};
-use crate::cycles::{carry, nanoseconds};
-use crate::page::{ClockData, MODE_TIME_NAMESPACE, TimeData};
+use crate::cycles::{carry, is_behind, nanoseconds, nanoseconds_wide, plain};
+use crate::page::{ClockData, Entry, MODE_TIME_NAMESPACE, TimeData};
+use core::hint::cold_path;
 
 /// Whether namespaces are compiled in. A constant, so that the branches on it leave nothing behind when they are not.
 pub(crate) const NAMESPACES: bool = cfg!(feature = "time_ns");
@@ -48,60 +49,82 @@ pub(crate) enum Instead {
 /// `None` only if `cycles` said so.
 #[inline(always)]
 pub fn read(page: &TimeData, clock: Clock, cycles: impl Fn(i32) -> Option<u64>) -> Option<Time> {
-    match sample::<false>(page.clock_data(clock), clock, cycles) {
-        Ok(time) => Some(carried(time)),
-        Err(_) => None,
+    let data = page.clock_data(clock);
+    let entry = data.entry(clock);
+    match clock.class() {
+        Class::Coarse => coarse::<false>(data, entry).ok(),
+        Class::HighResolution | Class::Raw => {
+            let cycles = |mode| cycles(mode).map(|cycles| cycles & COUNTER_BITS);
+            high_resolution::<false>(data, entry, cycles).ok().map(carried)
+        }
     }
 }
 
-/// One consistent reading, seconds not yet carried. With `FOLLOW` the page may be a namespace's.
+/// Calls `fields` until no update was under way while it ran. With `FOLLOW` the page may be a namespace's.
 #[inline(always)]
-pub(crate) fn sample<const FOLLOW: bool>(
+fn consistent<const FOLLOW: bool>(
     data: &ClockData,
-    clock: Clock,
-    cycles: impl Fn(i32) -> Option<u64>,
+    fields: impl Fn() -> Option<Time>,
 ) -> Result<Time, Instead> {
-    let entry = data.entry(clock);
     loop {
         let before = data.sequence.read();
         if before & 1 != 0 {
+            cold_path();
             if FOLLOW && data.clock_mode.load(Relaxed) == MODE_TIME_NAMESPACE {
                 return Err(Instead::NamespacePage);
             }
             spin_loop();
             continue;
         }
-        let time = match clock.class() {
-            Class::Coarse => {
-                Time { seconds: entry.seconds.load(Relaxed), nanoseconds: entry.nanoseconds.load(Relaxed) }
-            }
-            Class::HighResolution | Class::Raw => {
-                let Some(cycles) = cycles(data.clock_mode.load(Relaxed)) else {
-                    return Err(Instead::NoCounter);
-                };
-                let delta = (cycles & COUNTER_BITS).wrapping_sub(data.cycle_last.load(Relaxed));
-                Time {
-                    seconds: entry.seconds.load(Relaxed),
-                    nanoseconds: nanoseconds(
-                        entry.nanoseconds.load(Relaxed),
-                        delta,
-                        data.max_cycles.load(Relaxed),
-                        data.mult.load(Relaxed),
-                        data.shift.load(Relaxed),
-                    ),
-                }
-            }
-        };
+        let time = fields().ok_or(Instead::NoCounter)?;
         if !data.sequence.changed_since(before) {
             return Ok(time);
         }
     }
 }
 
+/// One reading of a coarse clock: the base time, whose seconds the writer has carried.
+#[inline(always)]
+pub(crate) fn coarse<const FOLLOW: bool>(data: &ClockData, entry: &Entry) -> Result<Time, Instead> {
+    consistent::<FOLLOW>(data, || {
+        Some(Time { seconds: entry.seconds.load(Relaxed), nanoseconds: entry.nanoseconds.load(Relaxed) })
+    })
+}
+
+/// One reading of a clock that moves with the counter, seconds not yet carried.
+#[inline(always)]
+pub(crate) fn high_resolution<const FOLLOW: bool>(
+    data: &ClockData,
+    entry: &Entry,
+    cycles: impl Fn(i32) -> Option<u64>,
+) -> Result<Time, Instead> {
+    // Loaded in the branch that uses them and not before: what is at hand at the same time takes a register each, and
+    // with one more of those the function would have to save and restore one.
+    let mult = || data.mult.load(Relaxed);
+    let base = || entry.nanoseconds.load(Relaxed);
+    let shift = || data.shift.load(Relaxed);
+    consistent::<FOLLOW>(data, || {
+        let cycles = cycles(data.clock_mode.load(Relaxed))?;
+        let delta = cycles.wrapping_sub(data.cycle_last.load(Relaxed));
+        let nanoseconds = if delta <= data.max_cycles.load(Relaxed) {
+            nanoseconds(delta, mult(), base(), shift())
+        } else {
+            cold_path();
+            if is_behind(delta) {
+                // The base alone is the closest answer that does not go backwards.
+                plain(base(), shift())
+            } else {
+                // There has been no update for long.
+                nanoseconds_wide(delta, mult(), base(), shift())
+            }
+        };
+        Some(Time { seconds: entry.seconds.load(Relaxed), nanoseconds })
+    })
+}
+
 /// Adds a namespace's offset, which lies where the base time lies on the system's page.
 #[inline(always)]
-pub(crate) fn shifted(time: Time, offsets: &ClockData, clock: Clock) -> Time {
-    let offset = offsets.entry(clock);
+pub(crate) fn shifted(time: Time, offset: &Entry) -> Time {
     Time {
         seconds: time.seconds.wrapping_add(offset.seconds.load(Relaxed)),
         nanoseconds: time.nanoseconds.wrapping_add(offset.nanoseconds.load(Relaxed)),

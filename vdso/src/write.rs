@@ -54,7 +54,7 @@ impl TimeData {
 impl Update<'_> {
     /// Sets the counter for the clocks that are adjusted (`HighResolution`, and with it `Coarse`) or for the raw one.
     pub fn counter(&mut self, class: Class, counter: &Counter) {
-        let data = &self.0.clocks[matches!(class, Class::Raw) as usize];
+        let data = &self.0.clocks[class.instance()];
         data.clock_mode.store(counter.mode, Relaxed);
         data.cycle_last.store(counter.cycle_last & COUNTER_BITS, Relaxed);
         data.max_cycles.store(counter.max_cycles, Relaxed);

@@ -1,0 +1,98 @@
+//! The machine under the image: where the pages are, how the TSC is read, how the kernel is called.
+
+use crate::calls::{Machine, PROCESSOR_SELECTOR, SystemCall};
+use crate::page::{COMPANION_PAGE, MODE_TSC, PAGE_SIZE, TIME_PAGE, TimeData};
+use core::arch::asm;
+use core::ptr;
+
+/// The x86-64 processor that runs the image, in user mode.
+pub struct Processor;
+
+/// The data page with this number.
+///
+/// The image is mapped anywhere and nobody relocates it, so an address can only be told relative to the code.
+/// Said in assembly, because for a foreign `static` the compiler asks a table of addresses, which would need relocating.
+#[inline(always)]
+fn data_page(number: usize) -> *const u8 {
+    let first: *const u8;
+    // SAFETY: computes an address, touches nothing. `vvar_page` is defined by the linker script.
+    unsafe {
+        asm!(
+            ".hidden vvar_page",
+            "lea {}, [rip + vvar_page]",
+            out(reg) first,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    };
+    first.wrapping_add(number * PAGE_SIZE)
+}
+
+impl Machine for Processor {
+    #[inline(always)]
+    fn time_page(&self) -> &TimeData {
+        // SAFETY: the kernel maps the time page there, for as long as the image is mapped; it is all atomics.
+        unsafe { &*data_page(TIME_PAGE).cast() }
+    }
+
+    #[inline(always)]
+    fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T {
+        let address = (&raw const *part).expose_provenance() + (COMPANION_PAGE - TIME_PAGE) * PAGE_SIZE;
+        // SAFETY: page 0 is a namespace's, then the kernel has mapped the system's page there, of the same layout.
+        // The pages are no allocation this language knows of; their addresses come from assembly, hence are exposed.
+        unsafe { &*ptr::with_exposed_provenance(address) }
+    }
+
+    /// `rdtsc` may be executed early, before loads that precede it; a clock would then seem to step back between two
+    /// processors. `lfence` waits for those loads. `rdtscp` waits by itself and is one instruction less, but not
+    /// every processor has it (QEMU's default has not), and it spoils a third register. Linux rewrites the
+    /// instruction when it boots; a mode of its own on the page would cost a comparison to save the one instruction.
+    #[inline(always)]
+    fn cycles(&self, mode: i32) -> Option<u64> {
+        if mode != MODE_TSC {
+            return None;
+        }
+        let (low, high): (u64, u64);
+        // SAFETY: reads a counter. Not `nomem`, so that accesses to the page stay on their side of it.
+        unsafe {
+            asm!("lfence", "rdtsc", "and edx, 0x7fffffff", out("rax") low, out("rdx") high, options(nostack))
+        };
+        Some(high << 32 | low)
+    }
+
+    /// `rdpid` and `rdtscp` would give the same number; `lsl` is there on every processor.
+    #[inline(always)]
+    fn processor(&self) -> Option<u32> {
+        let (limit, found): (u32, u8);
+        // SAFETY: reads the limit of a segment, and the flag that says whether there is such a segment.
+        unsafe {
+            asm!(
+                "lsl {limit:e}, {selector:e}",
+                "setz {found}",
+                limit = out(reg) limit,
+                selector = in(reg) u32::from(PROCESSOR_SELECTOR),
+                found = lateout(reg_byte) found,
+                options(nomem, nostack)
+            )
+        };
+        (found != 0).then_some(limit)
+    }
+
+    #[inline(always)]
+    unsafe fn system_call(&self, number: SystemCall, arguments: [usize; 3]) -> i32 {
+        let result: i64;
+        // SAFETY: the caller answers for the arguments. The kernel keeps every register but these two.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") number as i64 => result,
+                in("rdi") arguments[0],
+                in("rsi") arguments[1],
+                in("rdx") arguments[2],
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack)
+            )
+        };
+        result as i32
+    }
+}
