@@ -1,17 +1,51 @@
 //! Every scenario on every machine: `cargo test -p gnomon-tests --test scenarios [FILTER]`.
+//!
+//! The names are `scenario::backend`, so `::linux` filters as well as `shell_` does. Machines run one at a time: two
+//! emulated ones on two cores make every wait and every figure worse.
 
-use gnomon_tests::{figures, scenario::Scenario};
-use libtest_mimic::Arguments;
+use gnomon_tests::backend::{Backend, Linux, Qemu};
+use gnomon_tests::figures;
+use gnomon_tests::scenario::Scenario;
+use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
 mod bench;
+mod boot;
+mod boot_time;
+mod command_line;
+mod demonstration;
+mod initrd;
+mod instructions;
+mod panic;
+mod programs;
+mod selftests;
+mod shell;
+mod without_time_namespaces;
+
+/// Our kernel on bare metal.
+const GNOMON: [&'static dyn Backend; 1] = [&Qemu::Gnomon];
+
+/// Every machine that runs the default archive.
+const EVERYWHERE: [&'static dyn Backend; 2] = [&Linux, &Qemu::Gnomon];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // One machine at a time: two emulated ones on two cores make every wait and every figure worse.
     arguments.test_threads.get_or_insert(1);
-    let scenarios: Vec<Scenario> = [bench::scenarios()].into_iter().flatten().collect();
-    let trials = scenarios.into_iter().flat_map(Scenario::trials).collect();
+    // In the order in which a failure explains the later ones.
+    let scenarios = [
+        bench::scenarios(),
+        boot::scenarios(),
+        command_line::scenarios(),
+        panic::scenarios(),
+        demonstration::scenarios(),
+        shell::scenarios(),
+        initrd::scenarios(),
+        instructions::scenarios(),
+        without_time_namespaces::scenarios(),
+        boot_time::scenarios(),
+    ];
+    let mut trials: Vec<Trial> = scenarios.into_iter().flatten().flat_map(Scenario::trials).collect();
+    trials.extend(selftests::trials(&arguments));
     let conclusion = libtest_mimic::run(&arguments, trials);
     figures::print_all();
     conclusion.exit_code()

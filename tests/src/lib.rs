@@ -18,6 +18,7 @@ pub mod failure;
 pub mod figures;
 pub mod ktap;
 pub mod machine;
+pub mod programs;
 pub mod scenario;
 pub mod session;
 pub mod structure;

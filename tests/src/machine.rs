@@ -4,7 +4,7 @@
 //! the console, names the log, and, where the backend knows, the function in which each processor stands. A kernel
 //! panic ends any wait at once, for what is waited for will not come any more.
 
-use crate::backend::{Backend, Ending, Guest};
+use crate::backend::{Backend, Ending, Guest, STOPPED};
 use crate::boot::Boot;
 use crate::failure::Result;
 use crate::transcript::Transcript;
@@ -205,6 +205,43 @@ impl Machine {
             );
         }
         Ok(panic)
+    }
+
+    /// Waits for either of the two endings that bad input may have; returns which.
+    pub fn expect_panic_or_power_off(&mut self) -> Result<Ending> {
+        self.running()?.panic_is_expected = true;
+        let how = self.wait_for_end()?;
+        match how {
+            Ending::PoweredOff | Ending::Panicked => Ok(how),
+            other => Err(self.wrong(&format!("the machine {other}; it should have panicked or powered off"))),
+        }
+    }
+
+    /// Waits until the machine ended as powered off, or every processor has stopped for good: all that a machine
+    /// without a way to power off can do.
+    pub fn expect_stand_still(&mut self) -> Result {
+        let deadline = Instant::now() + self.patience;
+        while Instant::now() < deadline {
+            self.read_until(Instant::now() + Duration::from_millis(100))?;
+            let running = self.running()?;
+            match running.guest.ended()? {
+                Some(Ending::PoweredOff) => return Ok(()),
+                Some(other) => {
+                    return Err(self.wrong(&format!("the machine {other}; it should have powered off")));
+                }
+                None => {}
+            }
+            let position = running.guest.position().unwrap_or_default();
+            if !position.is_empty() && position.lines().all(|line| line.ends_with(STOPPED)) {
+                return Ok(());
+            }
+        }
+        Err(self.wrong("the machine goes on and on after its power-off"))
+    }
+
+    /// The whole console so far.
+    pub fn everything(&mut self) -> Result<String> {
+        Ok(self.running()?.console.text())
     }
 
     /// Waits until the machine has ended by itself.

@@ -7,7 +7,7 @@ mod linux;
 mod qemu;
 
 pub use linux::Linux;
-pub use qemu::Qemu;
+pub use qemu::{Qemu, STOPPED};
 
 use crate::boot::Boot;
 use crate::failure::Result;
@@ -42,7 +42,7 @@ pub trait Guest {
     /// How it ended, if it has.
     fn ended(&mut self) -> Result<Option<Ending>>;
 
-    /// Where its processors stand, for the message about a hang; nothing where that is not known.
+    /// Where its processors stand, a line each, for the message about a hang; nothing where that is not known.
     fn position(&mut self) -> Option<String>;
 }
 

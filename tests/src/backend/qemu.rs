@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// QEMU's program for this architecture.
 const QEMU: &str = "qemu-system-x86_64";
 
+/// What [`Guest::position`] says of a processor that will not go on by itself.
+pub const STOPPED: &str = " (stopped)";
+
 /// QEMU with one kernel.
 pub enum Qemu {
     /// The kernel of this project.
@@ -83,16 +86,10 @@ impl Backend for Qemu {
         }
         let complaints = stem.with_extension("qemu");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&complaints)?);
+        let has_exit_device = boot.hardware.exit_device && matches!(self, Qemu::Gnomon);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot start {QEMU}"))?;
-        Ok(Box::new(Emulated {
-            child,
-            started,
-            monitor,
-            complaints,
-            kernel,
-            is_linux: matches!(self, Qemu::Debian),
-        }))
+        Ok(Box::new(Emulated { child, started, monitor, complaints, kernel, has_exit_device }))
     }
 }
 
@@ -129,7 +126,7 @@ struct Emulated {
     monitor: PathBuf,
     complaints: PathBuf,
     kernel: PathBuf,
-    is_linux: bool,
+    has_exit_device: bool,
 }
 
 impl Guest for Emulated {
@@ -151,8 +148,8 @@ impl Guest for Emulated {
         Ok(Some(match status.code() {
             Some(33) => Ending::PoweredOff,
             Some(35) => Ending::Panicked,
-            // Linux has no debug exit; it powers off by ACPI. Its panic is told by its message.
-            Some(0) if self.is_linux => Ending::PoweredOff,
+            // Without that device, and on Linux, which does not know it, power-off is ACPI's.
+            Some(0) if !self.has_exit_device => Ending::PoweredOff,
             _ => {
                 let said = std::fs::read_to_string(&self.complaints).unwrap_or_default();
                 let meaning = match status.code() {
@@ -167,11 +164,12 @@ impl Guest for Emulated {
     fn position(&mut self) -> Option<String> {
         let registers = self.ask("info registers -a").ok()?;
         let symbols = Symbols::read(&self.kernel).ok();
-        let lines = instruction_pointers(&registers).into_iter().enumerate().map(|(number, address)| {
-            let name = symbols.as_ref().map(|all| all.name(address)).unwrap_or_default();
-            format!("processor {number} at {address:#x} {name}")
-        });
-        Some(lines.collect::<Vec<_>>().join("\n"))
+        let describe = |(number, processor): (usize, Processor)| {
+            let name = symbols.as_ref().map(|all| all.name(processor.instruction)).unwrap_or_default();
+            let state = if processor.is_stopped { STOPPED } else { "" };
+            format!("processor {number} at {:#x} {name}{state}", processor.instruction)
+        };
+        Some(processors(&registers).into_iter().enumerate().map(describe).collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -201,9 +199,26 @@ impl Emulated {
     }
 }
 
-/// The instruction pointer of each processor in the text of `info registers -a`.
-fn instruction_pointers(text: &str) -> Vec<u64> {
-    text.split("RIP=").skip(1).filter_map(|rest| u64::from_str_radix(rest.get(..16)?, 16).ok()).collect()
+/// One processor as the monitor shows it.
+#[derive(Debug, PartialEq, Eq)]
+struct Processor {
+    instruction: u64,
+    /// Halted with interrupts off: nothing but a reset wakes it.
+    is_stopped: bool,
+}
+
+/// The processors in the text of `info registers -a`.
+fn processors(text: &str) -> Vec<Processor> {
+    const INTERRUPT_FLAG: u64 = 1 << 9;
+    let one = |block: &str| {
+        let number = |name: &str, digits: usize| {
+            let (_, rest) = block.split_once(name)?;
+            u64::from_str_radix(rest.get(..digits)?, 16).ok()
+        };
+        let is_masked = number("RFL=", 8)? & INTERRUPT_FLAG == 0;
+        Some(Processor { instruction: number("RIP=", 16)?, is_stopped: is_masked && block.contains("HLT=1") })
+    };
+    text.split("CPU#").skip(1).filter_map(one).collect()
 }
 
 impl Drop for Emulated {
@@ -249,8 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn instruction_pointers_are_found() {
-        let text = r#"{"return": "CPU#0\r\nRAX=00 \r\nRIP=ffffffff80012345 RFL=0\r\nCPU#1\r\nRIP=0000000000401000 "}"#;
-        assert_eq!(instruction_pointers(text), [0xffff_ffff_8001_2345, 0x40_1000]);
+    fn processors_are_found() {
+        let text = r#"{"return": "\r\nCPU#0\r\nRAX=00 \r\nRIP=ffffffff80012345 RFL=00000002 [-------] HLT=1\r\n
+            CPU#1\r\nRIP=0000000000401000 RFL=00000202 [-------] HLT=1\r\n"#;
+        assert_eq!(
+            processors(text),
+            [
+                Processor { instruction: 0xffff_ffff_8001_2345, is_stopped: true },
+                Processor { instruction: 0x40_1000, is_stopped: false }
+            ]
+        );
     }
 }

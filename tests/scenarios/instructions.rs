@@ -1,0 +1,102 @@
+//! What a clock reading costs, in instructions: QEMU counts them, so the figures do not depend on the host's load.
+//!
+//! With `-icount shift=0` the cycle counter moves by one for each instruction, and `clocks --instructions` prints the
+//! least of many readings. The limits are what Linux 6.18's vDSO takes on the same processor.
+
+use super::GNOMON;
+use super::boot::FIRST_LINE;
+use anyhow::{Context, Result, ensure};
+use gnomon_tests::boot::{Boot, Hardware};
+use gnomon_tests::figures;
+use gnomon_tests::machine::Machine;
+use gnomon_tests::scenario::{Scenario, scenario};
+use gnomon_tools::workspace::Variant;
+use std::collections::BTreeMap;
+
+/// Instructions for CLOCK_MONOTONIC through the vDSO, in the root and in a namespace: Linux's figures, and our aim.
+const LIMIT: [u64; 2] = [61, 79];
+const AIM: [u64; 2] = [55, 66];
+
+/// The command in the root, and in a namespace of its own.
+const IN_ROOT: &[&str] = &["run", "/bin/clocks", "--instructions"];
+const IN_NAMESPACE: &[&str] = &[
+    "run",
+    "/bin/unshare",
+    "--time",
+    "--monotonic",
+    "86400",
+    "--boottime",
+    "86400",
+    "/bin/clocks",
+    "--instructions",
+];
+
+pub fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario("instructions_of_a_reading", &GNOMON, of_a_reading),
+        scenario("instructions_without_time_namespaces", &GNOMON, without_time_namespaces),
+    ]
+}
+
+/// Instructions by the name of the call, through the vDSO and by system call.
+type Costs = BTreeMap<String, (u64, u64)>;
+
+fn measure(m: &mut Machine, kernel: Variant, arguments: &[&str]) -> Result<Costs> {
+    let hardware = Hardware { instruction_clock: Some(0), ..Hardware::default() };
+    m.boot(Boot { kernel, ..Boot::default().hardware(hardware).arguments(arguments) })?;
+    m.expect(FIRST_LINE)?;
+    let text = m.expect("init: exit status 0")?;
+    m.expect_power_off()?;
+    let costs = read(&text);
+    ensure!(costs.contains_key("MONOTONIC"), "no figure for MONOTONIC in:\n{text}");
+    Ok(costs)
+}
+
+/// Reads lines of `NAME vdso N syscall N`.
+fn read(text: &str) -> Costs {
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [name, "vdso", by_vdso, "syscall", by_call] = words[..] else { return None };
+        let name = name.trim_start_matches("CLOCK_").to_string();
+        Some((name, (by_vdso.parse().ok()?, by_call.parse().ok()?)))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn of_a_reading(m: &mut Machine) -> Result<()> {
+    let root = measure(m, Variant::WithTimeNamespaces, IN_ROOT)?;
+    let inside = measure(m, Variant::WithTimeNamespaces, IN_NAMESPACE)?;
+    figures::note("instructions of a reading       vDSO root  namespace   call root  namespace");
+    for (name, (by_vdso, by_call)) in &root {
+        let (vdso_inside, call_inside) =
+            inside.get(name).copied().context("the two runs differ in their lines")?;
+        figures::note(format!(
+            "  {name:<26} {by_vdso:>12} {vdso_inside:>10} {by_call:>11} {call_inside:>10}"
+        ));
+    }
+    for (place, costs, index) in [("in the root", &root, 0), ("in a namespace", &inside, 1)] {
+        let (cost, limit, aim) = (costs["MONOTONIC"].0, LIMIT[index], AIM[index]);
+        figures::note(format!("  MONOTONIC {place}: {cost} (limit {limit}, aim {aim})"));
+        ensure!(cost > 0, "{place} a reading costs nothing, so nothing was measured");
+        ensure!(
+            cost <= limit,
+            "{place} MONOTONIC takes {cost} instructions through the vDSO; the limit is {limit}"
+        );
+    }
+    Ok(())
+}
+
+/// With the namespaces compiled out, what the root pays must be the same: who does not use them does not pay.
+fn without_time_namespaces(m: &mut Machine) -> Result<()> {
+    let with = measure(m, Variant::WithTimeNamespaces, IN_ROOT)?;
+    let without = measure(m, Variant::WithoutTimeNamespaces, IN_ROOT)?;
+    for (name, (by_vdso, _)) in &with {
+        let other = without.get(name).context("the two runs differ in their lines")?.0;
+        ensure!(
+            *by_vdso == other,
+            "{name} takes {by_vdso} instructions with time namespaces and {other} without"
+        );
+    }
+    figures::note(format!("MONOTONIC in the root without time namespaces: {}", without["MONOTONIC"].0));
+    Ok(())
+}
