@@ -4,10 +4,9 @@
 //! machine's files; and bare metal twice again, with and without time namespaces.
 
 use crate::command::{self, cargo, say};
-use crate::image::kernel_arguments;
+use crate::image::{kernel_arguments, vdso_image};
 use crate::setup::compiler::KernelCompiler;
 use crate::setup::packages::{self, Evidence, Need};
-use crate::vdso;
 use crate::workspace::Variant;
 use anyhow::{Result, bail};
 use std::process::Command;
@@ -39,12 +38,8 @@ pub fn everything() -> Result<()> {
 }
 
 fn on_the_host() -> Result<Vec<(&'static str, Command)>> {
-    let vdso = vdso_image(Variant::WithTimeNamespaces)?;
-    let cargo = || {
-        let mut cargo = cargo();
-        cargo.env("GNOMON_VDSO", &vdso);
-        cargo
-    };
+    // The kernel carries the image, so even looking at the kernel needs one, at its usual place.
+    vdso_image(Variant::WithTimeNamespaces)?;
     let (mut format, mut lints, mut documentation) = (cargo(), cargo(), cargo());
     format.args(["fmt", "--all", "--check"]);
     lints.args(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]);
@@ -75,12 +70,4 @@ fn on_bare_metal(variant: Variant, compiler: &KernelCompiler) -> Result<Vec<(&'s
         }
         Variant::WithoutTimeNamespaces => vec![("the lints of the kernel without time namespaces", lints)],
     })
-}
-
-/// The kernel carries the vDSO image, so even looking at the kernel needs one.
-fn vdso_image(variant: Variant) -> Result<std::path::PathBuf> {
-    let path = variant.image_directory().join("vdso.so");
-    std::fs::create_dir_all(variant.image_directory())?;
-    vdso::build(variant, &path)?;
-    Ok(path)
 }

@@ -8,8 +8,9 @@ use crate::archive::contents;
 use crate::command::{self, cargo, say};
 use crate::setup::compiler::{KernelCompiler, TARGET};
 use crate::setup::packages;
+use crate::symbols;
+use crate::vdso::{self, BuildOptions};
 use crate::workspace::{self, Variant, shown};
-use crate::{symbols, vdso};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -26,9 +27,7 @@ pub fn build(variant: Variant) -> Result<PathBuf> {
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", shown(&folder)))?;
     say(format_args!("building {}", shown(&folder)));
 
-    let vdso = folder.join("vdso.so");
-    vdso::build(variant, &vdso).context("the vDSO image was not built")?;
-
+    let vdso = vdso_image(variant)?;
     let mut kernel = kernel(variant, &vdso, &compiler)?;
     symbols::fill(&mut kernel).context("the kernel's symbols were not written")?;
     write_if_changed(&folder.join("gnomon.elf"), &kernel)?;
@@ -36,6 +35,15 @@ pub fn build(variant: Variant) -> Result<PathBuf> {
     let archive = contents::default_archive(&userland()?).context("the archive was not built")?;
     write_if_changed(&folder.join("initramfs.cpio"), &archive.to_bytes())?;
     Ok(folder)
+}
+
+/// Builds and checks the vDSO image; gives its file.
+pub fn vdso_image(variant: Variant) -> Result<PathBuf> {
+    let output = variant.image_directory().join("vdso.so");
+    let target_dir = workspace::target("vdso");
+    let options = BuildOptions { output: output.clone(), target_dir, time_ns: variant.has_time_namespaces() };
+    vdso::build(&options).context("the vDSO image was not built")?;
+    Ok(output)
 }
 
 /// Builds our programs; gives the one file that holds them.

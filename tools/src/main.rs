@@ -39,7 +39,7 @@ enum Command {
     Check,
     /// Boot the image under gdb, stopped before its first instruction
     Gdb(run::Options),
-    /// Say what is wrong with a vDSO image
+    /// Check a vDSO image and count the instructions of its functions, beside Linux's
     Vdso {
         /// The image
         file: PathBuf,
@@ -64,7 +64,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test => test::everything(),
         Command::Check => check::everything(),
         Command::Gdb(options) => gdb::run(&options),
-        Command::Vdso { file } => vdso::check(&file),
+        Command::Vdso { file } => vdso::main(&[file.into()]),
     }
 }
 

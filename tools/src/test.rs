@@ -47,7 +47,6 @@ fn steps(image: &Path, without: &Path) -> [Step; 3] {
         let mut command = cargo();
         command.env("GNOMON_IMAGE_DIR", image);
         command.env("GNOMON_IMAGE_WITHOUT_TIME_NS_DIR", without);
-        command.env("GNOMON_VDSO", image.join("vdso.so"));
         command.args(["test", "--no-fail-fast"]).args(arguments);
         command
     };
