@@ -100,7 +100,7 @@ fn goes_on_after_a_crash(m: &mut Machine) -> Result<()> {
         Job::new("bad", "echo KTAP version 1; echo 1..1; echo not ok 1 - wrong; false", Judge::Ktap),
         Job::new("hang", "sleep 1000", Judge::Ktap),
         Job::new("good again", "echo all is well", Judge::Prints("all is well")),
-        Job::new("end", "poweroff -f", Judge::Ktap),
+        Job::new("end", "poweroff -f; sleep 1000", Judge::Ktap),
         Job::new("good at last", "echo all is well", Judge::Prints("all is well")),
         Job::new("not wanted", "false", Judge::Ktap),
     ];

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// QEMU's program for this architecture.
@@ -72,7 +73,10 @@ impl Backend for Qemu {
 
     fn start(&self, boot: &Boot, stem: &Path) -> Result<Box<dyn Guest>> {
         let kernel = self.kernel(boot)?;
-        let monitor = std::env::temp_dir().join(format!("gnomon-monitor-{}", std::process::id()));
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Relaxed);
+        // Not beside the log: the path of a socket may not be longer than 107 bytes.
+        let monitor = std::env::temp_dir().join(format!("gnomon-monitor-{}-{number}", std::process::id()));
         let _ = std::fs::remove_file(&monitor);
         let mut command = Command::new(QEMU);
         command.args(hardware_arguments(&boot.hardware));
