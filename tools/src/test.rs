@@ -8,7 +8,6 @@ use crate::image;
 use crate::setup::packages;
 use crate::workspace::{self, Variant};
 use anyhow::{Result, bail};
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -18,13 +17,13 @@ struct Step {
     command: Command,
 }
 
-/// Brings what is missing, builds both kernels, runs all tests.
+/// Brings what is missing, builds both kernels (the scenarios look for them at their usual places), runs all tests.
 pub fn everything() -> Result<()> {
     packages::install(&[&packages::MACHINE[..], &packages::TESTS].concat())?;
-    let image = image::build(Variant::WithTimeNamespaces)?;
-    let without = image::build(Variant::WithoutTimeNamespaces)?;
+    image::build(Variant::WithTimeNamespaces)?;
+    image::build(Variant::WithoutTimeNamespaces)?;
     let mut failed = Vec::new();
-    for Step { name, mut command } in steps(&image, &without) {
+    for Step { name, mut command } in steps() {
         say(format_args!("testing: {name}"));
         let begin = Instant::now();
         let result = command::run(&mut command, name);
@@ -42,11 +41,9 @@ pub fn everything() -> Result<()> {
     Ok(())
 }
 
-fn steps(image: &Path, without: &Path) -> [Step; 3] {
+fn steps() -> [Step; 3] {
     let test = |arguments: &[&str]| {
         let mut command = cargo();
-        command.env("GNOMON_IMAGE_DIR", image);
-        command.env("GNOMON_IMAGE_WITHOUT_TIME_NS_DIR", without);
         command.args(["test", "--no-fail-fast"]).args(arguments);
         command
     };
