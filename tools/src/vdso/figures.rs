@@ -9,6 +9,7 @@ use gnomon_vdso::clocks::{Class, Clock};
 use gnomon_vdso::cycles::Conversion;
 use gnomon_vdso::page::{MODE_TSC, TimeData};
 use gnomon_vdso::write::{Counter, Offset, fill_namespace_page};
+use std::fmt;
 
 /// A call, and the instructions Linux 6.18 executes for it.
 pub struct Row {
@@ -35,12 +36,7 @@ pub const ROWS: [Row; 10] = [
     row("clock_getres", "clock_getres", Some(Clock::MONOTONIC), [23, 22]),
 ];
 
-const fn row(
-    name: &'static str,
-    function: &'static str,
-    clock: Option<Clock>,
-    linux: [usize; 2],
-) -> Row {
+const fn row(name: &'static str, function: &'static str, clock: Option<Clock>, linux: [usize; 2]) -> Row {
     Row { name, function, clock, linux }
 }
 
@@ -67,8 +63,42 @@ fn publish(page: &TimeData) {
     });
 }
 
+/// The figures of an image, row by row.
+pub struct Table {
+    /// Root, and namespace if the image knows namespaces.
+    pub counts: Vec<[usize; ROWS.len()]>,
+}
+
+impl Table {
+    /// Counts every row in every form the image knows.
+    pub fn count(image: &[u8], follows_namespaces: bool) -> Result<Table> {
+        let forms: &[Form] = if follows_namespaces { &[Form::Root, Form::Namespace] } else { &[Form::Root] };
+        let counts = forms.iter().map(|form| count(image, *form)).collect::<Result<_>>()?;
+        Ok(Table { counts })
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "instructions a call (Linux 6.18 in brackets)")?;
+        let forms = ["in root", "in a namespace"];
+        let heads: String = forms.iter().take(self.counts.len()).map(|head| format!("{head:>18}")).collect();
+        writeln!(f, "  {:18}{heads}", "")?;
+        for (index, row) in ROWS.iter().enumerate() {
+            let cells: String = self
+                .counts
+                .iter()
+                .zip(row.linux)
+                .map(|(counts, linux)| format!("{:>18}", format!("{} ({linux})", counts[index])))
+                .collect();
+            writeln!(f, "  {:18}{cells}", row.name)?;
+        }
+        Ok(())
+    }
+}
+
 /// Counts every row in one form.
-pub fn count(image: &[u8], form: Form) -> Result<[usize; ROWS.len()]> {
+fn count(image: &[u8], form: Form) -> Result<[usize; ROWS.len()]> {
     let placed = Placed::new(image, form)?;
     let result = [0u64; 2];
     let mut calls = Vec::new();

@@ -192,20 +192,30 @@ impl<'a> Tables<'a> {
         Ok(found)
     }
 
+    /// Every version defined: its number, whether it is the base, its name.
+    pub fn versions(&self) -> Result<Vec<(u16, bool, &'a str)>, NotFound> {
+        const BROKEN: NotFound = NotFound::Broken("the table of versions DT_VERDEF");
+        let mut at = self.entry(tag::VERDEF).ok_or(BROKEN)?;
+        let mut versions = Vec::new();
+        for _ in 0..self.entry(tag::VERDEFNUM).ok_or(BROKEN)? {
+            let half = |offset: usize| self.bytes.half(at.checked_add(offset)?);
+            let word = |offset: usize| self.bytes.word(at.checked_add(offset)?).map(|word| word as usize);
+            let names = at + word(12).ok_or(BROKEN)?;
+            let name = self.bytes.word(names).and_then(|name| self.string(name as usize)).ok_or(BROKEN)?;
+            versions.push((half(4).ok_or(BROKEN)? & 0x7fff, half(2).ok_or(BROKEN)? & 1 != 0, name));
+            at += word(16).ok_or(BROKEN)?;
+        }
+        Ok(versions)
+    }
+
     /// The version of a symbol: its number in DT_VERSYM, then the definition with this number in DT_VERDEF.
     fn version_of(&self, index: usize) -> Result<&'a str, NotFound> {
         const BROKEN: NotFound = NotFound::Broken("the version of a symbol");
         let numbers = self.entry(tag::VERSYM).ok_or(BROKEN)?;
         let number = self.bytes.half(numbers + index * 2).ok_or(BROKEN)? & 0x7fff;
-        let mut at = self.entry(tag::VERDEF).ok_or(BROKEN)?;
-        for _ in 0..self.entry(tag::VERDEFNUM).ok_or(BROKEN)? {
-            if self.bytes.half(at + 4).ok_or(BROKEN)? & 0x7fff == number {
-                let names = at + self.bytes.word(at + 12).ok_or(BROKEN)? as usize;
-                return self.string(self.bytes.word(names).ok_or(BROKEN)? as usize).ok_or(BROKEN);
-            }
-            at += self.bytes.word(at + 16).ok_or(BROKEN)? as usize;
-        }
-        Err(BROKEN)
+        let versions = self.versions()?;
+        let version = versions.into_iter().find(|(this, ..)| *this == number);
+        version.map(|(_, _, name)| name).ok_or(BROKEN)
     }
 }
 

@@ -93,17 +93,3 @@ impl Drop for Placed {
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
 }
-
-/// What the functions of the image look like to a program.
-pub mod function {
-    use gnomon_vdso::calls::{Timespec, Timeval, Timezone};
-
-    /// clock_gettime(2) and clock_getres(2)
-    pub type Clock = unsafe extern "C" fn(i32, *mut Timespec) -> i32;
-    /// gettimeofday(2)
-    pub type Day = unsafe extern "C" fn(*mut Timeval, *mut Timezone) -> i32;
-    /// time(2)
-    pub type Seconds = unsafe extern "C" fn(*mut i64) -> i64;
-    /// getcpu(2)
-    pub type Cpu = unsafe extern "C" fn(*mut u32, *mut u32, *mut u8) -> i32;
-}
