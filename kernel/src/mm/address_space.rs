@@ -1,0 +1,327 @@
+//! An address space: what a program can see, as regions (what should be there) and mappings (what is there by now).
+//!
+//! Nothing is filled in when it is mapped; [`super::faults`] does it page by page when a page is touched, by the program
+//! or by the kernel on its behalf. So the mappings may always hold less than the regions promise, never more.
+//!
+//! One lock guards a space, held for a call or a page. Threads that fault side by side wait for each other; finer locks
+//! would gain something only with many processors, and cost everyone who reads this.
+
+use super::{
+    faults::Window,
+    mappings::Mappings,
+    regions::{Backing, Region, RegionFlags, Regions},
+    reserve,
+    source::PageSource,
+    special::{Special, SpecialSource},
+};
+use crate::{
+    abi::{Errno, Result},
+    arch::{PAGE_SIZE, Permissions, TableRoot},
+    sync::SpinLock,
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// What a program can see. Shared by the threads of a process, and by parent and child after vfork(2).
+pub struct AddressSpace {
+    id: u64,
+    root: TableRoot,
+    /// Taken inside futex buckets; inside it, a page source's locks, then heap's and frames'. Whoever holds it must not
+    /// touch programs' memory through `user`, which takes it.
+    pub(super) space: SpinLock<Space>,
+}
+
+/// What the lock of an [`AddressSpace`] guards.
+pub(super) struct Space {
+    pub mappings: Mappings,
+    pub regions: Regions,
+    pub special: Arc<dyn SpecialSource>,
+    pub layout: Layout,
+    pub limits: Limits,
+    /// Flags that every new region gets: mlockall(2), MCL_FUTURE.
+    pub future_flags: RegionFlags,
+    pub auxiliary: Vec<u64>,
+    pub window: Window,
+}
+
+/// Where the parts of a program lie that have names: /proc/PID/stat, proc_pid_stat(5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The program's text.
+    pub code: Range<usize>,
+    /// Its initialised data.
+    pub data: Range<usize>,
+    /// From where the heap begins to its present end: brk(2).
+    pub heap: Range<usize>,
+    /// The stack pointer it began with.
+    pub stack_start: usize,
+    /// The bytes of its argument strings.
+    pub arguments: Range<usize>,
+    /// The bytes of its environment strings.
+    pub environment: Range<usize>,
+    /// New mappings are placed below this.
+    pub mapping_ceiling: usize,
+}
+
+/// A process' resource limits that concern memory, in bytes, `u64::MAX` for none: getrlimit(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// RLIMIT_AS.
+    pub address_space: u64,
+    /// RLIMIT_DATA.
+    pub data: u64,
+    /// RLIMIT_STACK.
+    pub stack: u64,
+    /// RLIMIT_MEMLOCK; `u64::MAX` too for whoever has CAP_IPC_LOCK.
+    pub locked: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { address_space: u64::MAX, data: u64::MAX, stack: 8 << 20, locked: u64::MAX }
+    }
+}
+
+/// A region as /proc/PID/maps tells of it.
+pub struct RegionDescription<'a> {
+    /// Its addresses.
+    pub range: Range<usize>,
+    /// What the program may do with it.
+    pub permissions: Permissions,
+    /// How it is treated.
+    pub flags: RegionFlags,
+    /// The first byte mapped of what is behind it.
+    pub offset: u64,
+    /// What is behind it.
+    pub name: RegionName<'a>,
+}
+
+/// What a region shows as its name.
+pub enum RegionName<'a> {
+    /// None.
+    Anonymous,
+    /// `[heap]`
+    Heap,
+    /// `[stack]`
+    Stack,
+    /// `[vvar]` and its like.
+    Special(Special),
+    /// What the source says of itself.
+    Source(&'a dyn PageSource),
+}
+
+/// How large an address space is, in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceStatistics {
+    /// In its regions: VmSize.
+    pub total: usize,
+    /// Present now: VmRSS.
+    pub resident: usize,
+    /// The most ever present: VmHWM.
+    pub peak_resident: usize,
+    /// Private and writable: VmData.
+    pub data: usize,
+    /// In regions that grow downwards: VmStk.
+    pub stack: usize,
+    /// In executable regions: VmExe and VmLib.
+    pub code: usize,
+    /// Locked: VmLck.
+    pub locked: usize,
+}
+
+impl AddressSpace {
+    /// An empty one. Errors: ENOMEM.
+    pub fn new(special: Arc<dyn SpecialSource>) -> Result<Arc<Self>> {
+        reserve::check()?;
+        Self::from_space(Space {
+            mappings: Mappings::new()?,
+            regions: Regions::new(),
+            special,
+            layout: Layout::default(),
+            limits: Limits::default(),
+            future_flags: RegionFlags::empty(),
+            auxiliary: Vec::new(),
+            window: Window::default(),
+        })
+    }
+
+    fn from_space(space: Space) -> Result<Arc<Self>> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Self { id, root: space.mappings.root(), space: SpinLock::new(space) }))
+    }
+
+    /// A number no other space has had.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What user mode runs in. Needs no lock.
+    pub fn root(&self) -> TableRoot {
+        self.root
+    }
+
+    /// A copy for a child, in which both see what was there and neither sees what the other writes from now on (shared
+    /// regions excepted): fork(2). `special` is what the child will find in `[vvar]`.
+    ///
+    /// Errors: ENOMEM.
+    pub fn fork(&self, special: Arc<dyn SpecialSource>) -> Result<Arc<Self>> {
+        reserve::check()?;
+        let mut parent = self.space.lock();
+        let parent = &mut *parent;
+        let mut auxiliary = Vec::new();
+        auxiliary.try_reserve_exact(parent.auxiliary.len()).map_err(|_| Errno::ENOMEM)?;
+        auxiliary.extend_from_slice(&parent.auxiliary);
+        let mut child = Space {
+            mappings: Mappings::new()?,
+            regions: Regions::new(),
+            layout: parent.layout.clone(),
+            limits: parent.limits,
+            // As mlockall(2) says, a child inherits no locks.
+            future_flags: RegionFlags::empty(),
+            auxiliary,
+            special,
+            window: Window::default(),
+        };
+        let same_special = Arc::ptr_eq(&parent.special, &child.special);
+        for (start, region) in parent.regions.iter() {
+            if region.flags.contains(RegionFlags::DONT_FORK) {
+                continue;
+            }
+            // A program can have many regions; the reserve covers only so many before it is asked again.
+            reserve::check()?;
+            let mut copy = region.clone();
+            copy.flags.remove(RegionFlags::LOCKED);
+            child.regions.insert(start, copy);
+            let range = start..region.end;
+            let copied = match region.backing {
+                _ if region.flags.contains(RegionFlags::WIPE_ON_FORK) => false,
+                // The child takes pages it shares from where the parent took them.
+                Backing::Anonymous => true,
+                Backing::Source { .. } => !region.is_shared(),
+                Backing::Special { kind, .. } => kind != Special::Vvar || same_special,
+            };
+            if copied {
+                let readable = Permissions::all() - Permissions::WRITE;
+                parent.mappings.share(range.clone(), &mut child.mappings, 0, readable)?;
+                if region.permissions.contains(Permissions::WRITE) {
+                    parent.mappings.protect(range, |_, permissions| permissions & readable);
+                }
+            }
+        }
+        Self::from_space(child)
+    }
+
+    /// Makes the space show another namespace's pages in `[vvar]`, wherever that mapping now is.
+    pub fn enter_namespace(&self, special: Arc<dyn SpecialSource>) {
+        let mut space = self.space.lock();
+        let space = &mut *space;
+        for (start, region) in space.regions.iter() {
+            if region.special() == Some(Special::Vvar) {
+                space.mappings.remove(start..region.end);
+            }
+        }
+        space.special = special;
+    }
+
+    /// Maps one of the special mappings, whole, where nothing is.
+    ///
+    /// Errors: ENOMEM.
+    pub fn map_special(&self, kind: Special, start: usize, pages: usize) -> Result<()> {
+        reserve::check()?;
+        let mut space = self.space.lock();
+        let end = start + pages * PAGE_SIZE;
+        if !space.regions.is_free(start..end) {
+            return Err(Errno::ENOMEM.because("a special mapping goes where there is nothing"));
+        }
+        let flags = if kind == Special::Vdso { RegionFlags::empty() } else { RegionFlags::DONT_DUMP };
+        let backing = Backing::Special { kind, first: 0 };
+        space.regions.insert(
+            start,
+            Region { end, permissions: kind.permissions(), maximum: kind.maximum(), flags, backing },
+        );
+        Ok(())
+    }
+
+    /// Where a special mapping is now, if the program still has it.
+    pub fn find_special(&self, kind: Special) -> Option<Range<usize>> {
+        let space = self.space.lock();
+        let found = space.regions.iter().find(|(_, region)| region.special() == Some(kind));
+        found.map(|(start, region)| start..region.end)
+    }
+
+    /// Where the program's parts lie.
+    pub fn layout(&self) -> Layout {
+        self.space.lock().layout.clone()
+    }
+
+    /// Says where the program's parts lie; for exec.
+    pub fn set_layout(&self, layout: Layout) {
+        self.space.lock().layout = layout;
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.space.lock().limits
+    }
+
+    /// Sets the limits in force, whenever those of the process change.
+    pub fn set_limits(&self, limits: Limits) {
+        self.space.lock().limits = limits;
+    }
+
+    /// The auxiliary vector the program was given, as words: /proc/PID/auxv.
+    pub fn auxiliary_vector(&self) -> Vec<u64> {
+        self.space.lock().auxiliary.clone()
+    }
+
+    /// Keeps the auxiliary vector; for exec.
+    pub fn set_auxiliary_vector(&self, auxiliary: Vec<u64>) {
+        self.space.lock().auxiliary = auxiliary;
+    }
+
+    /// Tells of every region, ascending. The space is locked meanwhile: `tell` must not touch programs' memory.
+    pub fn regions(&self, tell: &mut dyn FnMut(&RegionDescription<'_>)) {
+        let space = self.space.lock();
+        for (start, region) in space.regions.iter() {
+            tell(&describe(start, region, &space.layout));
+        }
+    }
+
+    /// How large it is.
+    pub fn statistics(&self) -> SpaceStatistics {
+        let space = self.space.lock();
+        let pages_of = |wanted: &dyn Fn(&Region) -> bool| {
+            let wanted = space.regions.iter().filter(|(_, region)| wanted(region));
+            wanted.map(|(start, region)| (region.end - start) / PAGE_SIZE).sum()
+        };
+        SpaceStatistics {
+            total: space.regions.pages(),
+            resident: space.mappings.resident(),
+            peak_resident: space.mappings.peak(),
+            data: space.regions.data_pages(),
+            stack: pages_of(&|region| region.flags.contains(RegionFlags::GROWS_DOWN)),
+            code: pages_of(&|region| region.permissions.contains(Permissions::EXECUTE)),
+            locked: space.regions.locked_pages(),
+        }
+    }
+}
+
+fn describe<'a>(start: usize, region: &'a Region, layout: &Layout) -> RegionDescription<'a> {
+    let range = start..region.end;
+    let name = match &region.backing {
+        Backing::Special { kind, .. } => RegionName::Special(*kind),
+        Backing::Source { source, .. } => RegionName::Source(&**source),
+        Backing::Anonymous if start < layout.heap.end && region.end > layout.heap.start => RegionName::Heap,
+        Backing::Anonymous if range.contains(&layout.stack_start) => RegionName::Stack,
+        Backing::Anonymous => RegionName::Anonymous,
+    };
+    let offset = match &region.backing {
+        Backing::Source { first, .. } => first * PAGE_SIZE as u64,
+        _ => 0,
+    };
+    RegionDescription { range, permissions: region.permissions, flags: region.flags, offset, name }
+}

@@ -1,0 +1,461 @@
+//! Every frame of RAM has a row in one table; free frames lie in lists by size, a frame in use counts its users.
+//!
+//! Free memory is kept as blocks of 2^order frames, each aligned to its size (the buddy system): taking a block splits a
+//! larger one, giving one back joins it with its free neighbour, both in at most [`ORDERS`] steps, so contiguous runs
+//! stay to be had without ever searching. The lists run through the table's rows, not through the free frames
+//! themselves: free memory is never touched, which on a machine that emulates RAM keeps it from being paid for.
+//! (A bitmap is smaller, but finds runs by scanning; a stack of frame numbers is quicker, but has no runs at all.)
+//!
+//! A frame in use is held by counted references ([`PageRef`]): one for each page-table entry that points at it and one
+//! for each kernel object that keeps it. "Is this page shared?" is then "is the count above one?", which is the whole
+//! of copy-on-write.
+//!
+//! There are two zones. Everything asked for on a program's account comes from the *general* zone and may be refused.
+//! The *reserve* is for the kernel's heap alone: see [`super::reserve`].
+
+use super::reserve;
+use crate::{
+    abi::{Errno, Result},
+    arch::{BootInformation, Frame, Hardware, Machine, PAGE_SIZE, TableFrames},
+    sync::{Once, SpinLock},
+};
+use arrayvec::ArrayVec;
+use core::{
+    mem::ManuallyDrop,
+    ops::Range,
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence},
+};
+
+/// Block sizes: 2^0 up to 2^(ORDERS - 1) frames (4 MiB).
+pub const ORDERS: usize = 11;
+
+/// "No frame", at the ends of lists.
+const NONE: u32 = u32::MAX;
+
+/// What is known of one frame. All fields but `count` are only touched with [`Frames::zones`] locked; they are atomics
+/// so that the table can be shared without `unsafe`.
+struct Row {
+    /// References to the frame while it is in use.
+    count: AtomicU32,
+    /// Of the first frame of a free block: 1 + its order. Of every other frame: 0.
+    free_order: AtomicU32,
+    /// Of the first frame of a free block: its neighbours in the list.
+    next: AtomicU32,
+    previous: AtomicU32,
+}
+
+/// Part of the memory with free lists of its own.
+struct Zone {
+    /// Frames that come back to this zone. The general zone takes what is in no other.
+    range: Range<u32>,
+    /// First block of each order.
+    heads: [u32; ORDERS],
+    free: usize,
+}
+
+/// Which zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Account {
+    /// Programs, and what the kernel keeps for them page by page.
+    General,
+    /// The heap, when the general zone has nothing for it.
+    Reserve,
+}
+
+struct Frames {
+    rows: &'static [Row],
+    /// Taken inside any lock; nothing is taken inside it.
+    zones: SpinLock<[Zone; 2]>,
+    /// Both zones' frames, free or not.
+    total: AtomicUsize,
+    tables: AtomicUsize,
+}
+
+static FRAMES: Once<Frames> = Once::new();
+
+fn frames() -> &'static Frames {
+    FRAMES.get().expect("frames are asked for before frames::initialize")
+}
+
+/// How the machine's memory is used, in frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Statistics {
+    /// Those this allocator looks after: RAM less the kernel's image, this table, and what the machine kept.
+    pub total: usize,
+    /// Free for programs.
+    pub free: usize,
+    /// Free for the heap alone.
+    pub reserve_free: usize,
+    /// In use under page tables.
+    pub tables: usize,
+    /// Held by the heap, whether or not it has given the bytes in them out.
+    pub heap: usize,
+    /// In use for everything else: programs' pages, files' pages, VVAR pages.
+    pub pages: usize,
+}
+
+/// Takes the free memory in hand. Call once, before anything is allocated.
+///
+/// # Panics
+/// When no free range can hold the table (16 bytes a frame), or it was called before.
+pub fn initialize(boot: &BootInformation) {
+    let table_frames = (boot.frame_limit as usize * size_of::<Row>()).div_ceil(PAGE_SIZE) as u32;
+    let mut free = boot.free_memory.clone();
+    let home = free.iter_mut().find(|range| range.len() >= table_frames as usize);
+    let home = home.expect("no free memory is large enough for the table of frames");
+    let table_start = home.start;
+    home.start += table_frames;
+    assert!(FRAMES.get().is_none(), "the frames are already looked after");
+    let frames = FRAMES.call_once(|| Frames {
+        rows: make_rows(Frame(table_start), boot.frame_limit as usize),
+        zones: SpinLock::new([Zone::new(0..0), Zone::new(0..0)]),
+        total: AtomicUsize::new(0),
+        tables: AtomicUsize::new(0),
+    });
+    set_reserve_aside(frames, &mut free);
+    for range in free {
+        release(range);
+    }
+}
+
+/// Makes the table of rows in frames that nobody else uses.
+fn make_rows(start: Frame, length: usize) -> &'static [Row] {
+    let rows = Hardware::frame_pointer(start).cast::<Row>();
+    for index in 0..length {
+        let row = Row {
+            count: AtomicU32::new(0),
+            free_order: AtomicU32::new(0),
+            next: AtomicU32::new(NONE),
+            previous: AtomicU32::new(NONE),
+        };
+        // SAFETY: the caller reserved enough contiguous frames for `length` rows, always mapped, and nobody else's;
+        // a frame is aligned better than a row.
+        unsafe { rows.add(index).write(row) };
+    }
+    // SAFETY: just written; frames of the table are never given to anyone.
+    unsafe { core::slice::from_raw_parts(rows.as_ptr(), length) }
+}
+
+/// Cuts one aligned run out of the largest free range for the heap's reserve.
+fn set_reserve_aside(frames: &Frames, free: &mut ArrayVec<Range<u32>, 64>) {
+    let available: usize = free.iter().map(|range| range.len()).sum();
+    let size = reserve::size_for(available) as u32;
+    let largest = free.iter_mut().max_by_key(|range| range.len()).expect("there is free memory");
+    let start = (largest.end - size) & !(size - 1);
+    assert!(start >= largest.start, "free memory is too scattered to set the heap's reserve aside");
+    let (reserved, tail) = (start..start + size, start + size..largest.end);
+    largest.end = start;
+    let mut zones = frames.zones.lock();
+    zones[Account::Reserve as usize].range = reserved.clone();
+    zones[Account::Reserve as usize].insert_range(frames.rows, reserved);
+    frames.total.fetch_add(size as usize, Ordering::Relaxed);
+    drop(zones);
+    release(tail);
+}
+
+/// Adds free frames that were not known as such before: what the machine used while booting, the unpacked archive.
+pub fn release(range: Range<u32>) {
+    let frames = frames();
+    frames.total.fetch_add(range.len(), Ordering::Relaxed);
+    frames.zones.lock()[Account::General as usize].insert_range(frames.rows, range);
+}
+
+/// How memory is used now.
+pub fn statistics() -> Statistics {
+    let frames = frames();
+    let zones = frames.zones.lock();
+    let (free, reserve_free) = (zones[0].free, zones[1].free);
+    drop(zones);
+    let (total, tables) = (frames.total.load(Ordering::Relaxed), frames.tables.load(Ordering::Relaxed));
+    let heap = super::heap::frames_held();
+    let pages = total.saturating_sub(free + reserve_free + tables + heap);
+    Statistics { total, free, reserve_free, tables, heap, pages }
+}
+
+/// Frames for programs in all, used or not: what one of them could ever have.
+pub(super) fn most_for_programs() -> usize {
+    let frames = frames();
+    frames.total.load(Ordering::Relaxed) - frames.zones.lock()[Account::Reserve as usize].range.len()
+}
+
+/// Of the reserve: frames free, and frames in all.
+pub(super) fn reserve_state() -> (usize, usize) {
+    let zones = frames().zones.lock();
+    let reserve = &zones[Account::Reserve as usize];
+    (reserve.free, reserve.range.len())
+}
+
+/// Takes 2^order contiguous frames, aligned to their number. Their contents are whatever was there.
+pub(super) fn allocate_run(account: Account, order: usize) -> Option<Frame> {
+    let frames = frames();
+    let frame = frames.zones.lock()[account as usize].take(frames.rows, order)?;
+    #[cfg(test)]
+    balance::add(1 << order);
+    Some(frame)
+}
+
+/// Gives back what `allocate_run` gave, whole or in aligned parts.
+///
+/// # Safety
+/// Nothing refers to the frames any more.
+pub(super) unsafe fn free_run(first: Frame, order: usize) {
+    let frames = frames();
+    #[cfg(test)]
+    balance::add(-(1 << order));
+    let mut zones = frames.zones.lock();
+    let zone = if zones[1].range.contains(&first.0) { &mut zones[1] } else { &mut zones[0] };
+    zone.put(frames.rows, first.0, order);
+}
+
+impl Zone {
+    const fn new(range: Range<u32>) -> Self {
+        Self { range, heads: [NONE; ORDERS], free: 0 }
+    }
+
+    /// Adds a range of any size and alignment, as the fewest blocks.
+    fn insert_range(&mut self, rows: &[Row], range: Range<u32>) {
+        let mut start = range.start;
+        while start < range.end {
+            let fits = (range.end - start).ilog2() as usize;
+            let order = fits.min(start.trailing_zeros() as usize).min(ORDERS - 1);
+            self.put(rows, start, order);
+            start += 1 << order;
+        }
+    }
+
+    /// The smallest free block that is large enough, less what is too much of it.
+    fn take(&mut self, rows: &[Row], order: usize) -> Option<Frame> {
+        let found = (order..ORDERS).find(|&order| self.heads[order] != NONE)?;
+        let first = self.heads[found];
+        self.unlink(rows, first, found);
+        for half in (order..found).rev() {
+            self.link(rows, first + (1 << half), half);
+        }
+        self.free -= 1 << order;
+        Some(Frame(first))
+    }
+
+    /// Adds a block, joined with its other half as long as that is free too.
+    fn put(&mut self, rows: &[Row], mut first: u32, mut order: usize) {
+        self.free += 1 << order;
+        while order < ORDERS - 1 {
+            let other = first ^ (1 << order);
+            // The other half may lie in the other zone, whose blocks never join ours.
+            let ours = self.range.is_empty() || self.range.contains(&other);
+            let free = rows
+                .get(other as usize)
+                .is_some_and(|row| row.free_order.load(Ordering::Relaxed) == order as u32 + 1);
+            if !ours || !free {
+                break;
+            }
+            self.unlink(rows, other, order);
+            first &= !(1 << order);
+            order += 1;
+        }
+        self.link(rows, first, order);
+    }
+
+    fn link(&mut self, rows: &[Row], first: u32, order: usize) {
+        let row = &rows[first as usize];
+        let next = core::mem::replace(&mut self.heads[order], first);
+        row.free_order.store(order as u32 + 1, Ordering::Relaxed);
+        row.previous.store(NONE, Ordering::Relaxed);
+        row.next.store(next, Ordering::Relaxed);
+        if next != NONE {
+            rows[next as usize].previous.store(first, Ordering::Relaxed);
+        }
+    }
+
+    fn unlink(&mut self, rows: &[Row], first: u32, order: usize) {
+        let row = &rows[first as usize];
+        let (next, previous) = (row.next.load(Ordering::Relaxed), row.previous.load(Ordering::Relaxed));
+        row.free_order.store(0, Ordering::Relaxed);
+        match previous {
+            NONE => self.heads[order] = next,
+            previous => rows[previous as usize].next.store(next, Ordering::Relaxed),
+        }
+        if next != NONE {
+            rows[next as usize].previous.store(previous, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A counted reference to one frame of RAM, allocated on a program's account.
+///
+/// What is in the frame may be changed through any reference at any time, by the kernel or by the programs that have it
+/// mapped; so it is only ever copied in and out, never borrowed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PageRef(Frame);
+
+impl PageRef {
+    /// A frame of zeros, with one reference. Errors: ENOMEM when only the kernel's reserve is left.
+    pub fn zeroed() -> Result<Self> {
+        let page = Self::uninitialized()?;
+        page.fill(0..PAGE_SIZE, 0);
+        Ok(page)
+    }
+
+    /// A frame with the same contents as this one. Errors: ENOMEM.
+    pub fn copy(&self) -> Result<Self> {
+        let copy = Self::uninitialized()?;
+        // SAFETY: both are whole frames, and different ones.
+        unsafe { self.pointer().copy_to_nonoverlapping(copy.pointer(), PAGE_SIZE) };
+        Ok(copy)
+    }
+
+    fn uninitialized() -> Result<Self> {
+        let frame = allocate_run(Account::General, 0);
+        let frame = frame.ok_or_else(|| Errno::ENOMEM.because("no frame is left for programs"))?;
+        frames().rows[frame.0 as usize].count.store(1, Ordering::Relaxed);
+        Ok(Self(frame))
+    }
+
+    /// 2^order contiguous frames of zeros, aligned to their number, each with one reference and a life of its own;
+    /// `None` when there is no such run. Order 4 (64 KiB) at most.
+    pub fn zeroed_run(order: usize) -> Option<ArrayVec<Self, 16>> {
+        let Frame(first) = allocate_run(Account::General, order)?;
+        let take = |number| {
+            frames().rows[number as usize].count.store(1, Ordering::Relaxed);
+            let page = Self(Frame(number));
+            page.fill(0..PAGE_SIZE, 0);
+            page
+        };
+        Some((first..first + (1 << order)).map(take).collect())
+    }
+
+    /// Which frame.
+    pub fn frame(&self) -> Frame {
+        self.0
+    }
+
+    /// How many references there are. One means that nobody but the holder of this one can make more.
+    pub fn count(&self) -> usize {
+        frames().rows[self.0.0 as usize].count.load(Ordering::Acquire) as usize
+    }
+
+    /// The kernel's view of the frame; valid as long as a reference lives.
+    pub fn pointer(&self) -> NonNull<u8> {
+        Hardware::frame_pointer(self.0)
+    }
+
+    /// Copies bytes out of the frame.
+    ///
+    /// # Panics
+    /// When `offset + into.len()` is more than a page.
+    pub fn read(&self, offset: usize, into: &mut [u8]) {
+        check_bounds(offset, into.len());
+        // SAFETY: in bounds of the frame, which this reference keeps; `into` is not part of any frame programs have.
+        unsafe { self.pointer().add(offset).copy_to(NonNull::from_mut(into).cast(), into.len()) };
+    }
+
+    /// Copies bytes into the frame.
+    ///
+    /// # Panics
+    /// When `offset + from.len()` is more than a page.
+    pub fn write(&self, offset: usize, from: &[u8]) {
+        check_bounds(offset, from.len());
+        // SAFETY: as for `read`.
+        unsafe { self.pointer().add(offset).copy_from(NonNull::from_ref(from).cast(), from.len()) };
+    }
+
+    /// Copies bytes from one frame to another, or within one.
+    ///
+    /// # Panics
+    /// When either range goes beyond its page.
+    pub fn copy_bytes(&self, offset: usize, to: &PageRef, to_offset: usize, length: usize) {
+        check_bounds(offset, length);
+        check_bounds(to_offset, length);
+        // SAFETY: both in bounds of frames that are kept; `copy_to` allows them to overlap.
+        unsafe { self.pointer().add(offset).copy_to(to.pointer().add(to_offset), length) };
+    }
+
+    /// Sets every byte of the range.
+    ///
+    /// # Panics
+    /// When the range goes beyond the page.
+    pub fn fill(&self, range: Range<usize>, value: u8) {
+        check_bounds(range.start, range.len());
+        // SAFETY: in bounds of the frame.
+        unsafe { self.pointer().add(range.start).write_bytes(value, range.len()) };
+    }
+
+    /// Turns the reference into a bare number, still counted, to be kept in a page table.
+    pub fn into_raw(self) -> Frame {
+        ManuallyDrop::new(self).0
+    }
+
+    /// Turns a number back into the reference it was.
+    ///
+    /// # Safety
+    /// It came from [`Self::into_raw`], and each such number is turned back only once.
+    pub unsafe fn from_raw(frame: Frame) -> Self {
+        Self(frame)
+    }
+}
+
+/// Panics when the range goes beyond a page.
+fn check_bounds(offset: usize, length: usize) {
+    assert!(offset <= PAGE_SIZE && length <= PAGE_SIZE - offset, "a page has {PAGE_SIZE} bytes");
+}
+
+impl Clone for PageRef {
+    /// One more reference to the same frame. (The counter cannot overflow: every reference takes at least four bytes of
+    /// memory somewhere, and there is less than 16 GiB that could hold them for every frame at once.)
+    fn clone(&self) -> Self {
+        frames().rows[self.0.0 as usize].count.fetch_add(1, Ordering::Relaxed);
+        Self(self.0)
+    }
+}
+
+impl Drop for PageRef {
+    fn drop(&mut self) {
+        if frames().rows[self.0.0 as usize].count.fetch_sub(1, Ordering::Release) == 1 {
+            // What others did through their references happened before the frame is given to someone new.
+            fence(Ordering::Acquire);
+            // SAFETY: that was the last reference.
+            unsafe { free_run(self.0, 0) };
+        }
+    }
+}
+
+/// Frames under page tables, on the program's account, counted apart.
+struct Tables;
+
+impl TableFrames for Tables {
+    fn allocate(&self) -> Result<Frame> {
+        let frame = PageRef::zeroed()?.into_raw();
+        frames().tables.fetch_add(1, Ordering::Relaxed);
+        Ok(frame)
+    }
+
+    fn free(&self, frame: Frame) {
+        frames().tables.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: the page table gives back what `allocate` gave it, once.
+        drop(unsafe { PageRef::from_raw(frame) });
+    }
+}
+
+/// What page tables are made from.
+pub fn table_frames() -> &'static dyn TableFrames {
+    &Tables
+}
+
+/// Frames taken less frames given back, by this thread: each unit test runs in a thread of its own, so this is exact
+/// even while others run beside it.
+#[cfg(test)]
+pub mod balance {
+    extern crate std;
+    use core::cell::Cell;
+
+    std::thread_local!(static BALANCE: Cell<isize> = const { Cell::new(0) });
+
+    pub(super) fn add(frames: isize) {
+        BALANCE.set(BALANCE.get() + frames);
+    }
+
+    /// Frames this thread holds.
+    pub fn now() -> isize {
+        BALANCE.get()
+    }
+}

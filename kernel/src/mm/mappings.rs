@@ -1,0 +1,171 @@
+//! A page table that owns what it points at: each present entry is one counted reference to its frame.
+//!
+//! The machine's page table knows only numbers. Here a number goes in as a [`PageRef`] and comes out as one, so that no
+//! frame can be freed while some program still sees it, nor be lost when the last mapping of it goes.
+
+use super::PageRef;
+use crate::{
+    abi::Result,
+    arch::{
+        Access, Frame, Hardware, Machine, Mapping, PAGE_SIZE, PageTable, Permissions, TableRoot, Translation,
+    },
+};
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ops::{Deref, Range},
+};
+
+/// The table of one address space.
+pub(super) struct Mappings {
+    table: PageTable,
+    /// Entries present, each of which is a reference to a frame.
+    resident: usize,
+    /// The most there have been.
+    peak: usize,
+}
+
+/// A reference that stays where it is, in the table, lent out for as long as the table is not changed.
+pub(super) struct Lent<'a>(ManuallyDrop<PageRef>, PhantomData<&'a Mappings>);
+
+impl Deref for Lent<'_> {
+    type Target = PageRef;
+    fn deref(&self) -> &PageRef {
+        &self.0
+    }
+}
+
+impl Lent<'_> {
+    fn new(frame: Frame) -> Self {
+        // SAFETY: `ManuallyDrop` keeps the reference that is in the table from being given back here.
+        Self(ManuallyDrop::new(unsafe { PageRef::from_raw(frame) }), PhantomData)
+    }
+}
+
+impl Mappings {
+    /// An empty one. Errors: ENOMEM.
+    pub fn new() -> Result<Self> {
+        Ok(Self { table: PageTable::new(super::frames::table_frames())?, resident: 0, peak: 0 })
+    }
+
+    pub fn root(&self) -> TableRoot {
+        self.table.root()
+    }
+
+    pub fn resident(&self) -> usize {
+        self.resident
+    }
+
+    pub fn peak(&self) -> usize {
+        self.peak
+    }
+
+    /// What is behind a page, and what user mode may do with it now.
+    pub fn get(&self, page: usize) -> Option<(Lent<'_>, Permissions)> {
+        self.table.lookup(page).map(|mapping| (Lent::new(mapping.frame), mapping.permissions))
+    }
+
+    /// The same, if user mode could access it so without a fault.
+    pub fn get_for(&self, page: usize, access: Access) -> Option<Lent<'_>> {
+        let mapping = self.table.lookup(page)?;
+        mapping.permissions.contains(access.needs()).then(|| Lent::new(mapping.frame))
+    }
+
+    /// Puts a frame behind a page, in place of what was there. Errors: ENOMEM for a table; then nothing has changed.
+    pub fn put(&mut self, page: usize, content: PageRef, permissions: Permissions) -> Result<()> {
+        let before = self.table.lookup(page).map(|mapping| mapping.frame);
+        self.table.map(page, Mapping { frame: content.frame(), permissions })?;
+        // The table holds the reference from here on.
+        content.into_raw();
+        match before {
+            // SAFETY: this was the table's reference, and the table no longer has it.
+            Some(frame) => drop(unsafe { PageRef::from_raw(frame) }),
+            None => {
+                self.resident += 1;
+                self.peak = self.peak.max(self.resident);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes every page in the range out.
+    pub fn remove(&mut self, range: Range<usize>) {
+        let resident = &mut self.resident;
+        self.table.unmap(range, &mut |_, mapping| {
+            *resident -= 1;
+            // SAFETY: this was the table's reference, and the table no longer has it.
+            drop(unsafe { PageRef::from_raw(mapping.frame) });
+        });
+    }
+
+    /// Changes what user mode may do with each page there is in the range.
+    pub fn protect(
+        &mut self,
+        range: Range<usize>,
+        mut change: impl FnMut(usize, Permissions) -> Permissions,
+    ) {
+        self.table.change(range, &mut |page, mapping| change(page, mapping.permissions));
+    }
+
+    /// Tells of each page there is in the range, ascending.
+    pub fn visit(&self, range: Range<usize>, mut visitor: impl FnMut(usize, &PageRef, Permissions)) {
+        self.table
+            .visit(range, &mut |page, mapping| visitor(page, &Lent::new(mapping.frame), mapping.permissions));
+    }
+
+    /// Puts the range's pages into another table too, `distance` bytes further up, with permissions `limit` leaves.
+    ///
+    /// Errors: ENOMEM; some have been put then, and the caller takes them out.
+    pub fn share(
+        &self,
+        range: Range<usize>,
+        other: &mut Self,
+        distance: isize,
+        limit: Permissions,
+    ) -> Result<()> {
+        let mut result = Ok(());
+        self.visit(range, |page, content, permissions| {
+            if result.is_ok() {
+                result = other.put(page.wrapping_add_signed(distance), content.clone(), permissions & limit);
+            }
+        });
+        result
+    }
+
+    /// Moves the range's pages `distance` bytes further up, where none are now; the ranges may not overlap.
+    ///
+    /// Errors: ENOMEM; then nothing has changed. (Pages first go in at their new place, holding a second reference for
+    /// the moment, so that the only step that can fail is one that can be taken back.)
+    pub fn relocate(&mut self, range: Range<usize>, distance: isize) -> Result<()> {
+        let mut page = range.start;
+        let mut result = Ok(());
+        while page < range.end && result.is_ok() {
+            let piece = page..range.end.min(page + 64 * PAGE_SIZE);
+            let mut found = arrayvec::ArrayVec::<(usize, PageRef, Permissions), 64>::new();
+            self.visit(piece.clone(), |page, content, permissions| {
+                found.push((page, content.clone(), permissions))
+            });
+            for (page, content, permissions) in found {
+                result =
+                    result.and_then(|()| self.put(page.wrapping_add_signed(distance), content, permissions));
+            }
+            page = piece.end;
+        }
+        match result {
+            Ok(()) => self.remove(range),
+            Err(_) => self.remove(moved(&range, distance)),
+        }
+        result
+    }
+}
+
+/// The range `distance` bytes further up.
+fn moved(range: &Range<usize>, distance: isize) -> Range<usize> {
+    range.start.wrapping_add_signed(distance)..range.end.wrapping_add_signed(distance)
+}
+
+impl Drop for Mappings {
+    fn drop(&mut self) {
+        self.remove(0..Hardware::USER_END);
+    }
+}
