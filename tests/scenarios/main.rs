@@ -16,6 +16,7 @@ mod command_line;
 mod demonstration;
 mod initrd;
 mod instructions;
+mod memory;
 mod panic;
 mod programs;
 mod selftests;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         demonstration::scenarios(),
         shell::scenarios(),
         initrd::scenarios(),
+        memory::scenarios(),
         instructions::scenarios(),
         without_time_namespaces::scenarios(),
         boot_time::scenarios(),

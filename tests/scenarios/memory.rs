@@ -1,0 +1,59 @@
+//! When memory is out: the program is told or killed, the kernel lives, and afterwards every frame is back.
+
+use super::GNOMON;
+use super::boot::FIRST_LINE;
+use anyhow::{Result, ensure};
+use gnomon_tests::boot::{Boot, Hardware};
+use gnomon_tests::machine::{Machine, PROMPT};
+use gnomon_tests::scenario::{Scenario, scenario};
+use gnomon_tests::session::differences;
+use std::time::Duration;
+
+pub fn scenarios() -> Vec<Scenario> {
+    vec![
+        // tail keeps the last line, and /dev/zero has no second one.
+        scenario("memory_filled_by_a_program", &GNOMON, |m| fill(m, "tail /dev/zero; echo status $?", &[])),
+        scenario("memory_filled_by_a_file", &GNOMON, |m| {
+            fill(m, "cat /dev/zero > /tmp/fill; echo status $?", &["rm /tmp/fill"])
+        }),
+        scenario("memory_filled_by_many_files", &GNOMON, |m| {
+            fill(
+                m,
+                "mkdir /tmp/d; i=0; while : > /tmp/d/$i; do i=$((i+1)); done; echo status 1",
+                &["rm -r /tmp/d"],
+            )
+        }),
+        scenario("memory_filled_by_processes", &GNOMON, |m| {
+            fill(m, "sh -c 'while :; do sleep 1000 & done'; echo status $?", &["killall sleep", "sleep 1"])
+        }),
+        scenario("memory_filled_by_pipes", &GNOMON, |m| {
+            let pipes = "sh -c 'while :; do { cat /dev/zero | sleep 1000; } & done'; echo status $?";
+            fill(m, pipes, &["killall sleep cat", "sleep 1"])
+        }),
+    ]
+}
+
+/// Runs a line that uses up all memory on the smallest machine, cleans up, and compares what the kernel counts.
+fn fill(m: &mut Machine, line: &str, clean_up: &[&str]) -> Result<()> {
+    let small = Hardware { memory_mib: 64, ..Hardware::default() };
+    m.boot(Boot::default().hardware(small).word("COLUMNS=500"))?;
+    m.expect(FIRST_LINE)?;
+    m.expect(PROMPT)?;
+    m.patience(Duration::from_secs(120));
+    // Once before the counts: what a shell keeps for good after its first pipe and its first file is no leak.
+    m.command("echo warm | cat > /tmp/warm; rm /tmp/warm; sleep 0.1 & wait")?;
+    let before = m.command("cat /proc/gnomon")?;
+    let said = m.command(line)?;
+    let status = said.lines().find_map(|line| line.strip_prefix("status "));
+    ensure!(status.is_some_and(|status| status != "0"), "nothing failed:\n{said}");
+    for line in clean_up {
+        m.command(line)?;
+    }
+    m.command_prints("echo alive", "alive")?;
+    let after = m.command("cat /proc/gnomon")?;
+    let differences = differences(&before, &after);
+    ensure!(differences.is_empty(), "not everything came back:\n{}", differences.join("\n"));
+    m.type_line("exit")?;
+    m.expect_power_off()?;
+    Ok(())
+}
