@@ -1,14 +1,15 @@
 //! Gnomon's table of contents: the order in which the kernel comes to life.
+//!
+//! The machine ([`arch`]) starts first, finds out what it has, and calls [`start`]. From there on nothing knows which
+//! machine it is on.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![deny(unsafe_code)]
-// Host builds are for unit tests until the user-mode machine runs programs; there much is unused.
-#![cfg_attr(not(target_os = "none"), allow(dead_code))]
 
 extern crate alloc;
 
 mod abi;
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "this is where the kernel meets the machine")]
 mod arch;
 mod exec;
 mod fs;
@@ -20,3 +21,43 @@ mod syscall;
 mod task;
 mod time;
 mod trace;
+
+use abi::CommandLine;
+use arch::BootInformation;
+
+/// Called by the machine, once, on the first CPU, with interrupts off.
+pub fn start(boot: BootInformation) -> ! {
+    trace::log::initialize();
+    let words = boot.command_line;
+    // Memory: every frame gets a row in a table, and from then on there is a heap.
+    mm::initialize(&boot);
+    let command_line = CommandLine::parse(words);
+    trace::log::set_level(command_line.log_level);
+    log::info!("Gnomon {}: {words}", env!("CARGO_PKG_VERSION"));
+    // Time: the counter becomes clocks, and the page that programs read them from.
+    time::initialize().expect("there is memory for the clock pages");
+    // Files: an empty tree, and the archive unpacked into it.
+    fs::initialize(words);
+    fs::proc::register();
+    match boot.initramfs {
+        Some(archive) => match fs::initramfs::unpack(archive) {
+            Ok(()) => {}
+            Err(damage) => panic!("the initial archive is damaged: {damage}"),
+        },
+        None => panic!("there is no initial archive: give one with -initrd"),
+    }
+    if let Some(frames) = boot.initramfs_memory {
+        mm::frames::release(frames);
+    }
+    // Tasks: the calls they make, then init, and whatever it makes.
+    syscall::install();
+    task::start_init(&command_line);
+    task::sched::run()
+}
+
+/// Where every panic ends.
+#[cfg(target_os = "none")]
+#[panic_handler]
+fn panic(information: &core::panic::PanicInfo<'_>) -> ! {
+    trace::panic::stop(&information.message(), information.location(), &task::describe_current())
+}

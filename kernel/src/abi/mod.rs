@@ -4,11 +4,13 @@
 //! beyond converting and checking itself.
 
 mod clock;
+mod command_line;
 mod errno;
 mod pointer;
 mod signal_number;
 
 pub use clock::{ClockId, NANOSECONDS_PER_SECOND, Timespec, Timeval};
+pub use command_line::CommandLine;
 pub use errno::{Errno, Result};
 pub use pointer::UserPointer;
 pub use signal_number::{Signal, SignalSet};

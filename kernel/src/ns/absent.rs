@@ -3,14 +3,14 @@
 //! It takes the place of `proxy` with the same interface, so that the rest of the kernel is written once. The compiler
 //! sees that a time namespace cannot exist and leaves out what would be done with one.
 
-use super::{Credentials, user::UserNamespace};
+use super::{Credentials, nsfs::Handle, user::UserNamespace};
 use crate::{
     abi::{Errno, Result},
     mm::{
         frames::PageRef,
         special::SpecialSource,
     },
-    time::{HostClock, publish},
+    time::{HostClock, image, publish},
 };
 use alloc::sync::Arc;
 use arrayvec::ArrayVec;
@@ -49,6 +49,10 @@ impl SpecialSource for SystemPages {
         }
         pages
     }
+
+    fn vdso_image(&self) -> &[PageRef] {
+        image::pages()
+    }
 }
 
 #[allow(missing_docs, reason = "as in `proxy`")]
@@ -76,6 +80,9 @@ impl Namespaces {
     }
     pub fn boottime_offset(&self) -> i64 {
         0
+    }
+    pub fn time_handle(&self) -> Result<Handle> {
+        Err(Errno::EINVAL.because("this kernel was built without time namespaces"))
     }
     pub fn special_source(&self) -> Arc<dyn SpecialSource> {
         Arc::new(SystemPages)

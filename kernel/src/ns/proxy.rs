@@ -5,7 +5,7 @@
 //! memory have the same `time`, since only operations that give a task memory of its own, or that need it to be alone,
 //! change it; and so the pages mapped into that memory are right for each of them.
 
-use super::{Credentials, time::TimeNamespace, translate};
+use super::{Credentials, nsfs::Handle, time::TimeNamespace, translate};
 use crate::{abi::Result, mm::special::SpecialSource, time::HostClock};
 use alloc::sync::Arc;
 
@@ -79,6 +79,11 @@ impl Namespaces {
     /// How far CLOCK_BOOTTIME inside is ahead of the host's, in nanoseconds; for everything that counts from the boot.
     pub fn boottime_offset(&self) -> i64 {
         self.time.offset(HostClock::Boottime)
+    }
+
+    /// The time namespace, as a file would hold it. Errors: none here; EINVAL in a kernel without them.
+    pub fn time_handle(&self) -> Result<Handle> {
+        Ok(Handle::Time(self.time.clone()))
     }
 
     /// Who decides which pages a program sees in `[vvar]`.

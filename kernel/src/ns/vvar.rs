@@ -9,7 +9,7 @@
 use super::{offsets::Offsets, time::TimeNamespace};
 use crate::{
     mm::{frames::PageRef, special::SpecialSource},
-    time::publish,
+    time::{image, publish},
 };
 use arrayvec::ArrayVec;
 use gnomon_vdso::{
@@ -40,5 +40,9 @@ impl SpecialSource for TimeNamespace {
             _ => {}
         }
         pages
+    }
+
+    fn vdso_image(&self) -> &[PageRef] {
+        image::pages()
     }
 }

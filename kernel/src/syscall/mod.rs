@@ -4,12 +4,35 @@
 //! `fn name(caller: &mut Caller<'_>, typed arguments…) -> Result<usize>`, or `async fn` where the call may wait.
 
 mod argument;
-mod caller;
 mod table;
 
 mod clocks;
 mod namespaces;
 
+use crate::{
+    abi::Result,
+    task::serve::{self, SystemCalls},
+};
+use core::future::Future;
+
 pub use argument::Argument;
-pub use caller::Caller;
+pub use crate::task::Caller;
 pub use table::{ROWS, Row, call_counts, dispatch};
+
+/// The dispatch, as the loop that serves a task wants it.
+struct Table;
+
+impl SystemCalls for Table {
+    fn call(
+        caller: &mut Caller<'_>,
+        number: usize,
+        arguments: [usize; 6],
+    ) -> impl Future<Output = Result<usize>> + Send {
+        dispatch(caller, number, arguments)
+    }
+}
+
+/// Called once at boot: the loop that serves a task lies in a folder that cannot know this one.
+pub fn install() {
+    serve::install::<Table>();
+}

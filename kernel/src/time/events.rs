@@ -105,6 +105,12 @@ pub enum Deadline {
     Realtime(i64),
 }
 
+impl From<i64> for Deadline {
+    fn from(host_monotonic: i64) -> Self {
+        Self::Monotonic(host_monotonic)
+    }
+}
+
 impl Deadline {
     /// So many nanoseconds from now.
     pub fn after(nanoseconds: i64) -> Self {
@@ -136,7 +142,8 @@ impl Deadline {
 }
 
 /// Waits until a deadline has passed, never less.
-pub async fn sleep_until(deadline: Deadline) {
+pub async fn sleep_until(deadline: impl Into<Deadline>) {
+    let deadline = deadline.into();
     let mut armed: Option<Armed> = None;
     let mut clock_set = WALL_CLOCK_SET.registration();
     poll_fn(|context| {
@@ -156,7 +163,7 @@ pub async fn sleep_until(deadline: Deadline) {
 /// Waits for `future`, but not beyond a deadline: `None` if that came first. Without one, waits as long as it takes.
 pub async fn before<F: Future>(deadline: Option<Deadline>, future: F) -> Option<F::Output> {
     let mut future = core::pin::pin!(future);
-    let mut timeout = core::pin::pin!(deadline.map(sleep_until));
+    let mut timeout = core::pin::pin!(deadline.map(sleep_until::<Deadline>));
     poll_fn(|context: &mut Context<'_>| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Some(output));

@@ -5,12 +5,14 @@
 //! can never disagree. [`events`] wakes who waits for a moment, with the machine's one alarm.
 
 pub mod events;
+pub mod image;
 #[allow(unsafe_code, reason = "a frame is seen as a page of clock data")]
 pub mod publish;
 pub mod timekeeper;
 
 pub use timekeeper::{
-    HostClock, TICK, counter_frequency, initialize, interrupt, now, set_realtime, set_time_zone, time_zone,
+    HostClock, TICK, counter_frequency, initialize, interrupt, now, set_realtime, set_time_zone, tai_offset,
+    time_zone,
 };
 
 /// Nanoseconds since 1970-01-01 00:00 UTC, for file timestamps.

@@ -152,6 +152,7 @@ pub fn initialize() -> Result<()> {
         counter.user_readable,
     );
     publish::initialize()?;
+    super::image::initialize()?;
     publish::publish(&keeper);
     TIMEKEEPER.call_once(|| SpinLock::new(keeper));
     log::info!(
@@ -214,6 +215,11 @@ pub fn set_realtime(nanoseconds: i64) -> Result<()> {
     drop(keeper);
     WALL_CLOCK_SET.wake_all();
     Ok(())
+}
+
+/// CLOCK_TAI is so many nanoseconds ahead of CLOCK_REALTIME.
+pub fn tai_offset() -> i64 {
+    (timekeeper().lock().tai_offset * SECOND) as i64
 }
 
 /// What settimeofday(2) left as the time zone.

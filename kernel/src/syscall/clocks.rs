@@ -1,0 +1,311 @@
+//! Reading and setting clocks, and sleeping: clock_gettime(2), clock_settime(2), clock_nanosleep(2) and their elders.
+//!
+//! Here the namespace's offset is added to what is read, and taken from what is waited for. All else is host time.
+
+use super::Caller;
+use crate::{
+    abi::{ClockId, Errno, NANOSECONDS_PER_SECOND, Result, TaskId, Timespec, Timeval, UserPointer, linux},
+    ns::Capability,
+    task::{
+        self,
+        serve::{Restart, Resumed},
+    },
+    time::{
+        self, HostClock, TICK,
+        events::{self, Deadline, NEVER},
+    },
+};
+use alloc::{boxed::Box, sync::Arc};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A clock that clock_gettime(2) knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Clock {
+    /// One of the host's, shifted by the caller's namespace.
+    Host(HostClock),
+    /// The processor time of a process; 0 is the caller's.
+    Process(TaskId),
+    /// The processor time of a thread; 0 is the caller.
+    Thread(TaskId),
+    /// REALTIME_ALARM or BOOTTIME_ALARM: they need a device that can wake the machine, and there is none.
+    Alarm,
+}
+
+impl Clock {
+    /// Errors: EINVAL for an id that names no clock.
+    fn new(id: ClockId) -> Result<Self> {
+        Ok(match id {
+            ClockId::REALTIME => Self::Host(HostClock::Realtime),
+            ClockId::MONOTONIC => Self::Host(HostClock::Monotonic),
+            ClockId::PROCESS_CPUTIME => Self::Process(0),
+            ClockId::THREAD_CPUTIME => Self::Thread(0),
+            ClockId::MONOTONIC_RAW => Self::Host(HostClock::MonotonicRaw),
+            ClockId::REALTIME_COARSE => Self::Host(HostClock::RealtimeCoarse),
+            ClockId::MONOTONIC_COARSE => Self::Host(HostClock::MonotonicCoarse),
+            ClockId::BOOTTIME => Self::Host(HostClock::Boottime),
+            ClockId::TAI => Self::Host(HostClock::Tai),
+            ClockId::REALTIME_ALARM | ClockId::BOOTTIME_ALARM => Self::Alarm,
+            ClockId(id @ ..0) => Self::of_task(id).ok_or_else(Self::unknown)?,
+            _ => return Err(Self::unknown()),
+        })
+    }
+
+    /// The clock of some task, by the id that clock_getcpuclockid(3) makes: the task's number inverted, above three
+    /// bits of which the lowest two say what is measured (user and system time, user time, both exactly) and the third
+    /// that it is a thread. Two bits set mean a descriptor, which no device here can be.
+    fn of_task(id: i32) -> Option<Self> {
+        const THREAD: i32 = 4;
+        const DESCRIPTOR: i32 = 3;
+        let number = !(id >> 3) as TaskId;
+        match (id & 3 == DESCRIPTOR, id & THREAD != 0) {
+            (true, _) => None,
+            (false, true) => Some(Self::Thread(number)),
+            (false, false) => Some(Self::Process(number)),
+        }
+    }
+
+    fn unknown() -> Errno {
+        Errno::EINVAL.because("no clock has this id")
+    }
+
+    /// What it shows the caller, in nanoseconds. Errors: EINVAL for a task that is not there, or without its device.
+    fn read(self, caller: &Caller<'_>) -> Result<i64> {
+        match self {
+            Self::Host(clock) => {
+                let host = time::now(clock);
+                Ok(caller.task.with_namespaces(|namespaces| namespaces.to_inside(clock, host)).unwrap_or(host))
+            }
+            Self::Process(number) => Ok(process_of(number, caller)?.times().total() as i64),
+            Self::Thread(number) => thread_time(number, caller),
+            Self::Alarm => Err(Errno::EINVAL.because("an alarm clock needs a device that wakes the machine")),
+        }
+    }
+
+    /// Nanoseconds between two of its values. Errors: as `read`.
+    fn resolution(self, caller: &Caller<'_>) -> Result<i64> {
+        match self {
+            Self::Host(HostClock::RealtimeCoarse | HostClock::MonotonicCoarse) => Ok(TICK),
+            Self::Host(_) => Ok(1),
+            _ => self.read(caller).map(|_| 1),
+        }
+    }
+}
+
+fn process_of(number: TaskId, caller: &Caller<'_>) -> Result<Arc<task::Process>> {
+    match number {
+        0 => Ok(caller.task.process().clone()),
+        _ => task::table::process(number).ok_or_else(|| Errno::EINVAL.because("no process has this clock")),
+    }
+}
+
+fn thread_time(number: TaskId, caller: &Caller<'_>) -> Result<i64> {
+    if number == 0 || number == caller.task.id() {
+        return Ok(caller.task.times().total() as i64);
+    }
+    // Only threads of the caller's own process may be asked.
+    task::table::task(number)
+        .filter(|task| Arc::ptr_eq(task.process(), caller.task.process()))
+        .map(|task| task.times().total() as i64)
+        .ok_or_else(|| Errno::EINVAL.because("no thread of this process has this clock"))
+}
+
+/// clock_gettime(2). Errors: EINVAL, then EFAULT.
+pub fn clock_gettime(caller: &mut Caller<'_>, id: ClockId, into: UserPointer<Timespec>) -> Result<usize> {
+    let now = Clock::new(id)?.read(caller)?;
+    caller.space.write(into, &Timespec::from_nanoseconds(now))?;
+    Ok(0)
+}
+
+/// clock_getres(2). The pointer may be NULL. Errors: EINVAL, then EFAULT.
+pub fn clock_getres(caller: &mut Caller<'_>, id: ClockId, into: UserPointer<Timespec>) -> Result<usize> {
+    let resolution = Clock::new(id)?.resolution(caller)?;
+    if let Some(into) = into.optional() {
+        caller.space.write(into, &Timespec::from_nanoseconds(resolution))?;
+    }
+    Ok(0)
+}
+
+/// clock_settime(2): the wall clock alone. Errors, in this order: EINVAL for another clock, EFAULT, EINVAL for a time that
+/// is none, EPERM without CAP_SYS_TIME, EINVAL for a time that cannot be set; EPERM for a task's clock.
+pub fn clock_settime(caller: &mut Caller<'_>, id: ClockId, from: UserPointer<Timespec>) -> Result<usize> {
+    match (id, Clock::new(id)) {
+        (ClockId::REALTIME, _) => {
+            let time = caller.space.read(from)?;
+            set_wall_clock(caller, time.checked()?)
+        }
+        (ClockId(..0), Ok(clock)) => {
+            caller.space.read(from)?;
+            clock.read(caller)?;
+            Err(Errno::EPERM.because("a task's clock cannot be set"))
+        }
+        (ClockId(..0), Err(error)) => caller.space.read(from).and(Err(error)),
+        _ => Err(Errno::EINVAL.because("only the wall clock can be set")),
+    }
+}
+
+fn set_wall_clock(caller: &Caller<'_>, nanoseconds: i64) -> Result<usize> {
+    if !caller.credentials().capable_globally(Capability::SYS_TIME) {
+        return Err(Errno::EPERM.because("setting the wall clock takes CAP_SYS_TIME"));
+    }
+    time::set_realtime(nanoseconds)?;
+    Ok(0)
+}
+
+/// `struct timezone`
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Timezone {
+    minutes_west: i32,
+    dst_time: i32,
+}
+
+/// gettimeofday(2). Either pointer may be NULL. Errors: EFAULT.
+pub fn gettimeofday(
+    caller: &mut Caller<'_>,
+    into: UserPointer<Timeval>,
+    zone: UserPointer<Timezone>,
+) -> Result<usize> {
+    if let Some(into) = into.optional() {
+        caller.space.write(into, &Timeval::from_nanoseconds(time::realtime_now()))?;
+    }
+    if let Some(zone) = zone.optional() {
+        let (minutes_west, dst_time) = time::time_zone();
+        caller.space.write(zone, &Timezone { minutes_west, dst_time })?;
+    }
+    Ok(0)
+}
+
+/// settimeofday(2). Errors, in this order: EFAULT and EINVAL for the time, EFAULT for the zone, EPERM, EINVAL for a zone
+/// more than 15 hours away.
+pub fn settimeofday(
+    caller: &mut Caller<'_>,
+    from: UserPointer<Timeval>,
+    zone: UserPointer<Timezone>,
+) -> Result<usize> {
+    const FARTHEST: i32 = 15 * 60;
+    let time = from.optional().map(|from| caller.space.read(from)?.checked()).transpose()?;
+    let zone = zone.optional().map(|zone| caller.space.read(zone)).transpose()?;
+    if !caller.credentials().capable_globally(Capability::SYS_TIME) {
+        return Err(Errno::EPERM.because("setting the wall clock takes CAP_SYS_TIME"));
+    }
+    if let Some(zone) = zone {
+        if !(-FARTHEST..=FARTHEST).contains(&zone.minutes_west) {
+            return Err(Errno::EINVAL.because("a time zone is within 15 hours of Greenwich"));
+        }
+        time::set_time_zone(zone.minutes_west, zone.dst_time);
+    }
+    time.map_or(Ok(0), |time| set_wall_clock(caller, time))
+}
+
+/// time(2). The pointer may be NULL. Errors: EFAULT.
+pub fn time(caller: &mut Caller<'_>, into: UserPointer<i64>) -> Result<usize> {
+    let seconds = time::realtime_now() / NANOSECONDS_PER_SECOND as i64;
+    if let Some(into) = into.optional() {
+        caller.space.write(into, &seconds)?;
+    }
+    Ok(seconds as usize)
+}
+
+/// nanosleep(2): clock_nanosleep(2) on the monotonic clock.
+pub async fn nanosleep(
+    caller: &mut Caller<'_>,
+    request: UserPointer<Timespec>,
+    remaining: UserPointer<Timespec>,
+) -> Result<usize> {
+    clock_nanosleep(caller, ClockId::MONOTONIC, 0, request, remaining).await
+}
+
+/// clock_nanosleep(2). Flags other than TIMER_ABSTIME are ignored, as on Linux.
+///
+/// Errors, in this order: EINVAL for no clock; EOPNOTSUPP for one that nobody can sleep on; EFAULT; EINVAL for a time
+/// that is none; EINTR.
+pub async fn clock_nanosleep(
+    caller: &mut Caller<'_>,
+    id: ClockId,
+    flags: u32,
+    request: UserPointer<Timespec>,
+    remaining: UserPointer<Timespec>,
+) -> Result<usize> {
+    let clock = Clock::new(id)?;
+    if matches!(
+        clock,
+        Clock::Thread(0)
+            | Clock::Host(HostClock::MonotonicRaw | HostClock::RealtimeCoarse | HostClock::MonotonicCoarse)
+    ) {
+        return Err(Errno::EOPNOTSUPP.because("nobody can sleep on this clock"));
+    }
+    let requested = caller.space.read(request)?.checked()?;
+    let absolute = flags & linux::TIMER_ABSTIME != 0;
+    match clock {
+        Clock::Host(clock) if absolute => sleep_until(caller, clock, requested).await,
+        Clock::Host(_) => sleep_on(caller, Deadline::after(requested), remaining).await,
+        Clock::Alarm => Err(Errno::EOPNOTSUPP.because("an alarm clock needs a device that wakes the machine")),
+        _ => sleep_on_processor_time(caller, clock, requested, absolute).await,
+    }
+}
+
+/// Sleeps until a clock shows the caller `inside` nanoseconds. A signal interrupts it for good only if it is handled.
+async fn sleep_until(caller: &mut Caller<'_>, clock: HostClock, inside: i64) -> Result<usize> {
+    let deadline = match clock {
+        HostClock::Realtime => Deadline::Realtime(inside),
+        HostClock::Tai => Deadline::Realtime(inside.saturating_sub(time::tai_offset())),
+        _ => {
+            let host = caller.task.with_namespaces(|namespaces| namespaces.to_host(clock, inside));
+            Deadline::Monotonic(host.unwrap_or(inside))
+        }
+    };
+    match caller.wait(events::sleep_until(deadline)).await {
+        Ok(()) => Ok(0),
+        Err(_) => Err(Errno::ERESTARTNOHAND),
+    }
+}
+
+/// Sleeps until a moment; when a signal comes first, says how long was left. 
+async fn sleep_on(
+    caller: &mut Caller<'_>,
+    deadline: Deadline,
+    remaining: UserPointer<Timespec>,
+) -> Result<usize> {
+    if caller.wait(events::sleep_until(deadline)).await.is_ok() {
+        return Ok(0);
+    }
+    let left = deadline.remaining();
+    if left == 0 {
+        return Ok(0);
+    }
+    if let Some(remaining) = remaining.optional() {
+        caller.space.write(remaining, &Timespec::from_nanoseconds(left))?;
+    }
+    if let Deadline::Monotonic(moment) = deadline {
+        let state = [moment, remaining.address() as i64, 0, 0, 0, 0];
+        caller.task.restart_with(Restart { resume: go_on_sleeping, state });
+    }
+    Err(Errno::ERESTART_RESTARTBLOCK)
+}
+
+/// What restart_syscall(2) does for a sleep: it ends when it would have.
+fn go_on_sleeping<'a>(caller: &'a mut Caller<'_>, [moment, remaining, ..]: [i64; 6]) -> Resumed<'a> {
+    Box::pin(sleep_on(caller, Deadline::Monotonic(moment), UserPointer::new(remaining as usize)))
+}
+
+/// Sleeps until a task has used so much processor time. It cannot use it up faster than time passes, so what is left is
+/// also the earliest moment to look again; a task that does nothing is looked at every tick.
+async fn sleep_on_processor_time(
+    caller: &mut Caller<'_>,
+    clock: Clock,
+    requested: i64,
+    absolute: bool,
+) -> Result<usize> {
+    let start = clock.read(caller)?;
+    let target = if absolute { requested } else { start.saturating_add(requested) };
+    loop {
+        let left = target.saturating_sub(clock.read(caller).unwrap_or(NEVER));
+        if left <= 0 {
+            return Ok(0);
+        }
+        let look_again = Deadline::after(left.max(TICK));
+        if caller.wait(events::sleep_until(look_again)).await.is_err() {
+            return Err(if absolute { Errno::ERESTARTNOHAND } else { Errno::EINTR });
+        }
+    }
+}
