@@ -1,1 +1,43 @@
-//! Tasks.
+//! Tasks and processes: what runs, on whose account, and what becomes of it.
+//!
+//! A task's kernel side is one future ([`serve`]), polled by the scheduler ([`sched`]) on the CPU's one kernel stack;
+//! waiting is `.await` ([`wait`]). The chapters:
+//! * [`thread`] is one task, [`process`] what the threads of one have in common, [`table`] all of them by number with
+//!   their [`kinship`]: parents, groups and sessions;
+//! * [`clone`], [`execve`], [`exit`] and [`reap`] are the course of a life, [`init`] where it all begins;
+//! * [`signal`] is what others may do to it; [`job_control`] joins it to a terminal; [`pidfd`] is a process as a file;
+//! * [`futex`] is how threads wait for each other;
+//! * [`limits`], [`cpu_time`] and [`identity`] say what it may use, has used, and who it is.
+
+pub mod attention;
+pub mod caller;
+pub mod clone;
+pub mod clone_arguments;
+pub mod cpu_time;
+pub mod execve;
+pub mod exit;
+pub mod futex;
+pub mod identity;
+pub mod init;
+pub mod job_control;
+pub mod kinship;
+pub mod limits;
+pub mod pidfd;
+pub mod process;
+pub mod reap;
+pub mod sched;
+pub mod serve;
+pub mod signal;
+pub mod status;
+pub mod table;
+pub mod thread;
+pub mod vfork;
+pub mod wait;
+
+pub use caller::Caller;
+pub use cpu_time::{Times, Usage};
+pub use init::{describe_current, start_init};
+pub use limits::{Limit, Resource};
+pub use process::Process;
+pub use status::Status;
+pub use thread::{Name, Task, TaskState};

@@ -1,0 +1,66 @@
+//! Who makes a system call: what every handler is given.
+//!
+//! There is no global "current task" for logic to reach for. Whoever acts for a task is handed it, so a function's
+//! arguments say whether it depends on who calls. (A global `current` is shorter to write, and is how a clock in the
+//! depths of a kernel comes to depend on the task that happens to run.)
+
+use super::{Task, wait};
+use crate::{
+    abi::{Errno, Result},
+    arch::UserContext,
+    fs::{fd_table::FileTable, path::PathContext},
+    mm::AddressSpace,
+    ns::{Credentials, Namespaces},
+    time::events::Deadline,
+};
+use alloc::sync::Arc;
+use core::future::Future;
+
+/// The calling task, as its serving loop holds it.
+pub struct Caller<'a> {
+    /// The task.
+    pub task: &'a Arc<Task>,
+    /// Its registers.
+    pub user: &'a mut UserContext,
+    /// Its memory, where the call's pointers lead. (Also in the task; here without a lock. execve replaces both.)
+    pub space: Arc<AddressSpace>,
+}
+
+/// A task that calls has not exited, so this error cannot be seen; it is there in place of a panic.
+const ENDING: &str = "the task has given up its resources";
+
+impl Caller<'_> {
+    /// Its open files.
+    pub fn files(&self) -> Result<Arc<FileTable>> {
+        self.task.files().ok_or_else(|| Errno::ESRCH.because(ENDING))
+    }
+
+    /// Its root, working directory and umask.
+    pub fn filesystem(&self) -> Result<Arc<PathContext>> {
+        self.task.filesystem().ok_or_else(|| Errno::ESRCH.because(ENDING))
+    }
+
+    /// Its namespaces.
+    pub fn namespaces(&self) -> Result<Arc<Namespaces>> {
+        self.task.namespaces().ok_or_else(|| Errno::ESRCH.because(ENDING))
+    }
+
+    /// Who it is and what it may do.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.task.credentials()
+    }
+
+    /// [`wait::interruptible`] for futures that borrow nothing from the caller.
+    pub async fn wait<F: Future>(&mut self, future: F) -> Result<F::Output> {
+        wait::interruptible(self.task, self.user, future).await
+    }
+
+    /// [`wait::until`] for futures that borrow nothing from the caller.
+    pub async fn wait_until<F: Future>(
+        &mut self,
+        deadline: Option<Deadline>,
+        future: F,
+    ) -> Result<Option<F::Output>> {
+        wait::until(self.task, self.user, deadline, future).await
+    }
+}

@@ -1,0 +1,58 @@
+//! The ways in which a task waits: until something happens, until a signal wants it, until it is too late.
+//!
+//! Every wait of a system call goes through here, for two reasons. A signal must end it: the task is its own waker, so a
+//! signal simply wakes it and the wait looks at [`Task::interrupted`] after the awaited thing did not come. And when the
+//! task really has to wait another one will run, so this is where its extended state is put away; a call that finds
+//! what it wants at once never pays for that.
+
+use super::Task;
+use crate::{
+    abi::{Errno, Result},
+    arch::{UserContext, UserMode},
+    time::events::{self, Deadline},
+};
+use core::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
+/// Waits for `future`, or for a signal that is to be delivered.
+///
+/// Errors: ERESTARTSYS when a signal came first. The future is asked once more before that is found, so what has
+/// happened is never lost to a signal.
+pub async fn interruptible<F: Future>(task: &Task, user: &mut UserContext, future: F) -> Result<F::Output> {
+    unless(user, future, || task.interrupted()).await
+}
+
+/// Like [`interruptible`], but only a signal that ends the task ends the wait: for vfork(2), whose caller must not run
+/// while the child uses its memory.
+pub async fn killable<F: Future>(task: &Task, user: &mut UserContext, future: F) -> Result<F::Output> {
+    unless(user, future, || task.killed()).await
+}
+
+/// Like [`interruptible`], with a deadline: `None` when it has passed first. What has happened wins over a deadline that
+/// passed at the same time, and a deadline over a signal.
+pub async fn until<F: Future>(
+    task: &Task,
+    user: &mut UserContext,
+    deadline: Option<Deadline>,
+    future: F,
+) -> Result<Option<F::Output>> {
+    interruptible(task, user, events::before(deadline, future)).await
+}
+
+async fn unless<F: Future>(user: &mut UserContext, future: F, interrupted: impl Fn() -> bool) -> Result<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if let Poll::Ready(value) = future.as_mut().poll(context) {
+            return Poll::Ready(Ok(value));
+        }
+        if interrupted() {
+            return Poll::Ready(Err(Errno::ERESTARTSYS));
+        }
+        user.park();
+        Poll::Pending
+    })
+    .await
+}
