@@ -7,7 +7,7 @@
 use std::fmt;
 
 /// Reads little-endian numbers at any place of the image; `None` beyond its end.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Bytes<'a>(pub &'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -62,6 +62,7 @@ const PT_DYNAMIC: u32 = 2;
 const SYMBOL: usize = 24;
 
 /// The tables the dynamic segment names, as offsets from the image's first byte.
+#[derive(Debug)]
 pub struct Tables<'a> {
     bytes: Bytes<'a>,
     /// The dynamic segment's entries: tag and value.

@@ -53,7 +53,7 @@ fn program_header(kind: u32) -> usize {
 
 /// Where the dynamic entry with this tag is.
 fn dynamic_entry(tag: u64) -> usize {
-    let tables = Tables::new(image()).ok().expect("sound");
+    let tables = Tables::new(image()).expect("sound");
     let index = tables.dynamic.iter().position(|(this, _)| *this == tag).expect("there is one");
     section(".dynamic").0 + index * 16
 }
@@ -153,7 +153,7 @@ fn dynamic_segment() {
     expect(without(tag::FLAGS), "dynamic segment", "BIND_NOW");
     let flags = dynamic_entry(tag::FLAGS) + 8;
     expect(complaints(|image| put(image, flags, &[8])), "dynamic segment", "not symbolic");
-    let name = Tables::new(image()).ok().unwrap().entry(tag::SONAME).unwrap();
+    let name = Tables::new(image()).unwrap().entry(tag::SONAME).unwrap();
     let name = section(".dynstr").0 + name;
     expect(
         complaints(|image| image[name] = b'L'),
