@@ -13,6 +13,7 @@ mod clocks;
 mod command_line;
 mod demonstration;
 mod init;
+mod ktap;
 mod launch;
 mod nsenter;
 mod selftests;
@@ -75,6 +76,7 @@ fn run(arguments: &[OsString]) -> i32 {
 fn run_program(name: &str, arguments: &[OsString]) -> Option<i32> {
     match PROGRAMS.iter().find(|program| base_name(program.path) == name) {
         Some(program) => Some((program.run)(arguments)),
+        None if name == selftests::helper::NAME => Some(selftests::helper::main(arguments)),
         None => selftests::run(name),
     }
 }
