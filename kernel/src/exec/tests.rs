@@ -1,0 +1,1 @@
+//! Programs in memory, whole and damaged, are loaded and looked at.
