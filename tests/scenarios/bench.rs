@@ -42,7 +42,7 @@ fn busybox() -> Result<Archive> {
 }
 
 fn shell(m: &mut Machine) -> Result<()> {
-    m.boot(Boot::default().archive(busybox()?).word("quiet").word("COLUMNS=500"))?;
+    m.boot(Boot::interactive().archive(busybox()?))?;
     m.expect("first line")?;
     m.expect("# ")?;
     Ok(())

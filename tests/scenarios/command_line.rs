@@ -91,14 +91,10 @@ fn quiet(m: &mut Machine) -> Result<()> {
 }
 
 fn proc_cmdline(m: &mut Machine) -> Result<()> {
-    m.boot(Boot::default().word("COLOUR=green").word("unknown").arguments(&[
-        "run",
-        "/bin/cat",
-        "/proc/cmdline",
-    ]))?;
+    m.boot(Boot::default().word("COLOUR=green").arguments(&["run", "/bin/cat", "/proc/cmdline"]))?;
     let shown = m.expect("init: exit status 0")?;
     let line = shown.lines().find(|line| line.starts_with("console=")).context("no command line is shown")?;
-    ensure!(line == "console=ttyS0 COLOUR=green unknown -- run /bin/cat /proc/cmdline", "{line:?}");
+    ensure!(line == "console=ttyS0 COLOUR=green -- run /bin/cat /proc/cmdline", "{line:?}");
     m.expect_power_off()?;
     Ok(())
 }

@@ -11,7 +11,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 fn demonstration(m: &mut Machine) -> Result<()> {
-    m.boot(Boot::default().arguments(&["demonstration"]))?;
+    m.boot(Boot::default().word("quiet").arguments(&["demonstration"]))?;
     let shown = m.expect_power_off()?;
     ensure!(shown.contains("time:[4026531834]"), "the root namespace is not shown:\n{shown}");
     ensure!(shown.contains(" checks of the above hold."), "it does not say that all holds:\n{shown}");

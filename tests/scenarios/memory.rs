@@ -36,7 +36,7 @@ pub fn scenarios() -> Vec<Scenario> {
 /// Runs a line that uses up all memory on the smallest machine, cleans up, and compares what the kernel counts.
 fn fill(m: &mut Machine, line: &str, clean_up: &[&str]) -> Result<()> {
     let small = Hardware { memory_mib: 64, ..Hardware::default() };
-    m.boot(Boot::default().hardware(small).word("COLUMNS=500"))?;
+    m.boot(Boot::interactive().hardware(small))?;
     m.expect(FIRST_LINE)?;
     m.expect(PROMPT)?;
     m.patience(Duration::from_secs(120));

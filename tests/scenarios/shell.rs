@@ -21,7 +21,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 fn shell(m: &mut Machine) -> Result<()> {
-    m.boot(Boot::default().word("COLUMNS=500"))?;
+    m.boot(Boot::interactive())?;
     m.expect(FIRST_LINE)?;
     m.expect(PROMPT)?;
     Ok(())

@@ -21,7 +21,7 @@ pub fn scenarios() -> Vec<Scenario> {
 
 /// EINVAL and not EPERM or ENOSYS for who has the capability; no files in /proc that speak of it.
 fn programs_run(m: &mut Machine) -> Result<()> {
-    m.boot(Boot { kernel: WITHOUT, ..Boot::default().word("COLUMNS=500") })?;
+    m.boot(Boot { kernel: WITHOUT, ..Boot::interactive() })?;
     m.expect(FIRST_LINE)?;
     m.expect(PROMPT)?;
     m.command_prints("echo hi | cat", "hi")?;

@@ -42,6 +42,12 @@ impl Boot {
         Boot { init: Some(init), ..Boot::default() }
     }
 
+    /// The default archive with a shell on the console: kernel messages would get between keys and echo, and lines
+    /// wider than the terminal would be wrapped.
+    pub fn interactive() -> Boot {
+        Boot::default().word("quiet").word("COLUMNS=500")
+    }
+
     /// Adds words to the command line.
     pub fn word(mut self, word: impl Into<String>) -> Boot {
         self.words.push(word.into());

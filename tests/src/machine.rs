@@ -24,7 +24,8 @@ pub const PROMPT: &str = "# ";
 /// A place for one machine, empty at first.
 pub struct Machine {
     backend: &'static dyn Backend,
-    stem: PathBuf,
+    /// What the logs are called: `scenario.backend`.
+    name: String,
     boots: usize,
     patience: Duration,
     running: Option<Running>,
@@ -41,8 +42,8 @@ struct Running {
 impl Machine {
     /// For the scenario of this name; the name gives the logs theirs.
     pub fn new(backend: &'static dyn Backend, scenario: &str) -> Machine {
-        let stem = crate::results().join(format!("{scenario}.{}", backend.name()));
-        Machine { backend, stem, boots: 0, patience: PATIENCE, running: None, typed: String::new() }
+        let name = format!("{scenario}.{}", backend.name());
+        Machine { backend, name, boots: 0, patience: PATIENCE, running: None, typed: String::new() }
     }
 
     /// The backend's name, for the few scenarios that expect different things of different machines.
@@ -59,17 +60,13 @@ impl Machine {
     pub fn boot(&mut self, boot: Boot) -> Result {
         self.running = None;
         self.boots += 1;
-        let stem = match self.boots {
-            1 => self.stem.clone(),
-            many => self
-                .stem
-                .with_file_name(format!("{}-{many}", self.stem.file_name().unwrap_or_default().display())),
-        };
-        let name = |extension| {
-            stem.with_file_name(format!("{}.{extension}", stem.file_name().unwrap_or_default().display()))
-        };
-        let console = Transcript::new(name("log")).context("cannot make the log")?;
-        let guest = self.backend.start(&boot, &name("boot"))?;
+        let stem = crate::results().join(match self.boots {
+            1 => self.name.clone(),
+            many => format!("{}-{many}", self.name),
+        });
+        let with = |extension| PathBuf::from(format!("{}.{extension}", stem.display()));
+        let console = Transcript::new(with("log")).context("cannot make the log")?;
+        let guest = self.backend.start(&boot, &with("boot"))?;
         self.running = Some(Running { guest, console, at_end: false, panic_is_expected: false });
         self.typed = String::new();
         Ok(())
@@ -83,9 +80,10 @@ impl Machine {
     /// Waits for the first of several texts; returns which, and what was printed before it.
     pub fn expect_one(&mut self, texts: &[&str]) -> Result<(usize, String)> {
         let deadline = Instant::now() + self.patience;
+        let mut searched = 0;
         loop {
             let running = self.running()?;
-            if let Some(found) = running.console.find(texts) {
+            if let Some(found) = running.console.find(texts, &mut searched) {
                 return Ok(found);
             }
             if running.has_panicked() {

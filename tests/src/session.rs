@@ -179,8 +179,7 @@ impl Session {
 
     fn boot(&self, machine: &mut Machine, counts: &mut Counts) -> Result {
         machine.patience(PATIENCE);
-        // Wide enough that no line is wrapped while it is typed.
-        machine.boot(Boot::default().archive((self.archive)()?).word("COLUMNS=500"))?;
+        machine.boot(Boot::interactive().archive((self.archive)()?))?;
         machine.expect(PROMPT)?;
         counts.before = machine.command(&format!("cat {COUNTS}"))?;
         Ok(())

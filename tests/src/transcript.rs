@@ -15,6 +15,8 @@ const PANICS: [&str; 2] = ["kernel panic: ", "Kernel panic - not syncing"];
 pub struct Transcript {
     bytes: Vec<u8>,
     mark: usize,
+    /// Where the message of a panic begins.
+    panic: Option<usize>,
     log: File,
     path: PathBuf,
 }
@@ -23,27 +25,37 @@ impl Transcript {
     /// Starts an empty transcript, logged to `path`.
     pub fn new(path: PathBuf) -> std::io::Result<Transcript> {
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        Ok(Transcript { bytes: Vec::new(), mark: 0, log: File::create(&path)?, path })
+        Ok(Transcript { bytes: Vec::new(), mark: 0, panic: None, log: File::create(&path)?, path })
     }
 
     /// Adds what just arrived.
     pub fn take_in(&mut self, new: &[u8]) -> std::io::Result<()> {
+        let old = self.bytes.len();
         self.bytes.extend_from_slice(new);
+        if self.panic.is_none() {
+            let from = old.saturating_sub(longest(&PANICS));
+            let found = PANICS.iter().filter_map(|text| position(&self.bytes[from..], text.as_bytes())).min();
+            self.panic = found.map(|at| from + at);
+        }
         self.log.write_all(new)
     }
 
     /// The first of `patterns` to occur after the mark, and the text before it. Moves the mark behind it.
     ///
     /// "First" is by place in the text, then by place in the list, so `["# ", "not found"]` does what it reads like.
-    pub fn find(&mut self, patterns: &[&str]) -> Option<(usize, String)> {
-        let rest = &self.bytes[self.mark..];
-        let (at, which) = patterns
-            .iter()
-            .enumerate()
-            .filter_map(|(which, pattern)| Some((position(rest, pattern.as_bytes())?, which)))
-            .min()?;
-        let before = clean(&rest[..at]);
-        self.mark += at + patterns[which].len();
+    /// `searched` is 0 at the first try; later tries for the same patterns go on from where it was left, because a
+    /// serial line hands over a few bytes at a time and much may lie before what is waited for.
+    pub fn find(&mut self, patterns: &[&str], searched: &mut usize) -> Option<(usize, String)> {
+        let from = self.mark.max(*searched);
+        let found = patterns.iter().enumerate().filter_map(|(which, pattern)| {
+            Some((from + position(&self.bytes[from..], pattern.as_bytes())?, which))
+        });
+        let Some((at, which)) = found.min() else {
+            *searched = self.bytes.len().saturating_sub(longest(patterns));
+            return None;
+        };
+        let before = clean(&self.bytes[self.mark..at]);
+        self.mark = at + patterns[which].len();
         Some((which, before))
     }
 
@@ -59,12 +71,11 @@ impl Transcript {
 
     /// The panic message and what followed, if a *complete* line of the whole transcript is one.
     pub fn panic(&self) -> Option<String> {
-        let at = PANICS.iter().filter_map(|text| position(&self.bytes, text.as_bytes())).min()?;
-        let block = &self.bytes[at..];
+        let block = &self.bytes[self.panic?..];
         block.contains(&b'\n').then(|| clean(block))
     }
 
-    /// Where a panic message begins, counted from the start; used to keep an expected one from being found again.
+    /// All of it.
     pub fn text(&self) -> String {
         clean(&self.bytes)
     }
@@ -106,6 +117,10 @@ fn clean(bytes: &[u8]) -> String {
     text
 }
 
+fn longest(patterns: &[&str]) -> usize {
+    patterns.iter().map(|pattern| pattern.len()).max().unwrap_or(0)
+}
+
 fn position(text: &[u8], pattern: &[u8]) -> Option<usize> {
     if pattern.is_empty() {
         return Some(0);
@@ -127,28 +142,30 @@ mod tests {
     #[test]
     fn the_mark_moves_and_nothing_is_found_twice() {
         let mut transcript = with("mark", "# hi\n# ");
-        assert_eq!(transcript.find(&["# "]), Some((0, String::new())));
-        assert_eq!(transcript.find(&["# "]), Some((0, "hi\n".to_string())));
-        assert_eq!(transcript.find(&["# "]), None);
+        assert_eq!(transcript.find(&["# "], &mut 0), Some((0, String::new())));
+        assert_eq!(transcript.find(&["# "], &mut 0), Some((0, "hi\n".to_string())));
+        assert_eq!(transcript.find(&["# "], &mut 0), None);
     }
 
     #[test]
     fn the_earliest_of_several_wins() {
         let mut transcript = with("several", "a: not found\n# ");
-        assert_eq!(transcript.find(&["# ", "not found"]), Some((1, "a: ".to_string())));
+        assert_eq!(transcript.find(&["# ", "not found"], &mut 0), Some((1, "a: ".to_string())));
     }
 
     #[test]
     fn a_text_that_arrives_in_pieces_is_found() {
         let mut transcript = with("pieces", "logi");
-        assert_eq!(transcript.find(&["login"]), None);
+        let mut searched = 0;
+        assert_eq!(transcript.find(&["login"], &mut searched), None);
         transcript.take_in(b"n: ").unwrap();
-        assert!(transcript.find(&["login"]).is_some());
+        assert_eq!(transcript.find(&["login"], &mut searched), Some((0, String::new())));
     }
 
     #[test]
     fn a_panic_is_noticed_once_its_line_is_whole() {
-        let mut transcript = with("panic", "fine\n[ 0.1] kernel panic: out of ideas");
+        let mut transcript = with("panic", "fine\n[ 0.1] kernel pa");
+        transcript.take_in(b"nic: out of ideas").unwrap();
         assert_eq!(transcript.panic(), None);
         transcript.take_in(b" at main.rs:1\nrip 0\n").unwrap();
         assert_eq!(transcript.panic().unwrap(), "kernel panic: out of ideas at main.rs:1\nrip 0\n");
