@@ -28,6 +28,9 @@ use core::{ops::Range, ptr::NonNull};
 
 /// The machine this kernel was built for.
 pub use machine::Hardware;
+/// Memory for unit tests of what is built on it.
+#[cfg(all(test, not(target_os = "none")))]
+pub use um::boot_information;
 /// Its page tables.
 pub type PageTable = <Hardware as Machine>::PageTable;
 /// Its user mode.
@@ -299,7 +302,8 @@ pub trait Machine {
 
     /// Writes bytes as they are.
     fn console_write(bytes: &[u8]);
-    /// The next byte that arrived, if any.
+    /// The next byte that arrived, if any. After [`Interrupts::CONSOLE`], ask until there is none: what was left behind
+    /// would not interrupt again.
     fn console_read() -> Option<u8>;
 
     /// Ends with success.
@@ -308,6 +312,8 @@ pub trait Machine {
     fn restart() -> !;
     /// Ends with failure, after a panic.
     fn stop_after_panic() -> !;
+    /// Tells what was found while coming to life, a line at a time, for the log: it was not there yet then.
+    fn describe_machine(line: &mut dyn FnMut(core::fmt::Arguments<'_>));
     /// Writes the registers and a backtrace with symbols, as far as they can be had, for a panic.
     fn describe_state(write: &mut dyn core::fmt::Write);
 }

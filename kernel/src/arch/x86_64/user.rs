@@ -1,0 +1,254 @@
+//! User mode as a function call: a program's registers, and the loop's way into it and back.
+
+use super::entry::{self, Frame};
+use super::exceptions;
+use super::extended_state::{self, ExtendedState};
+use super::features;
+use super::interrupts;
+use crate::abi::{Result, Signal, linux};
+use crate::arch::{Exception, Registers, TableRoot, Trap, UserMode};
+use core::arch::asm;
+use x86_64::VirtAddr;
+use x86_64::registers::model_specific::{FsBase, KernelGsBase};
+use x86_64::registers::rflags::RFlags;
+
+/// One thread of user mode.
+pub struct Context {
+    /// Its registers; those that stay in the processor while the kernel works for it are stale here while `loaded`.
+    frame: Frame,
+    extended: ExtendedState,
+    /// Whether this CPU's segment bases and extended registers are this program's.
+    loaded: bool,
+    /// Whether `run` may go down at once. False when not loaded, and when `rip` has to be looked at first.
+    ready: bool,
+}
+
+/// Flags that a program can change by itself, with POPF.
+const USER_FLAGS: RFlags = RFlags::CARRY_FLAG
+    .union(RFlags::PARITY_FLAG)
+    .union(RFlags::AUXILIARY_CARRY_FLAG)
+    .union(RFlags::ZERO_FLAG)
+    .union(RFlags::SIGN_FLAG)
+    .union(RFlags::TRAP_FLAG)
+    .union(RFlags::DIRECTION_FLAG)
+    .union(RFlags::OVERFLOW_FLAG)
+    .union(RFlags::NESTED_TASK)
+    .union(RFlags::RESUME_FLAG)
+    .union(RFlags::ALIGNMENT_CHECK)
+    .union(RFlags::ID);
+/// Flags that are always as they are: interrupts on, and a bit that has been one since the 8080.
+const FIXED_FLAGS: u64 = RFlags::INTERRUPT_FLAG.bits() | 2;
+
+impl UserMode for Context {
+    fn new(entry: usize, stack: usize) -> Result<Self> {
+        let registers =
+            Registers { rip: entry as u64, rsp: stack as u64, rflags: FIXED_FLAGS, ..Registers::default() };
+        Ok(Self {
+            frame: Frame { registers, by_iret: 1, error_code: 0 },
+            extended: ExtendedState::new()?,
+            loaded: false,
+            ready: false,
+        })
+    }
+
+    fn duplicate(&mut self) -> Result<Self> {
+        self.store();
+        let extended = self.extended.duplicate()?;
+        Ok(Self { frame: self.frame.clone(), extended, loaded: false, ready: false })
+    }
+
+    #[inline(always)]
+    fn run(&mut self, space: TableRoot) -> Trap {
+        if !self.ready
+            && let Err(trap) = self.make_ready()
+        {
+            return trap;
+        }
+        enter_space(space);
+        // SAFETY: every page table maps the kernel's half; `make_ready` has looked at `rip`; the flags come from the
+        // program itself or went through `set_registers`.
+        let reason = unsafe { entry::run(&mut self.frame) };
+        if reason == entry::SYSCALL {
+            let registers = &self.frame.registers;
+            return Trap::Syscall {
+                number: registers.rax as usize,
+                arguments: [
+                    registers.rdi as usize,
+                    registers.rsi as usize,
+                    registers.rdx as usize,
+                    registers.r10 as usize,
+                    registers.r8 as usize,
+                    registers.r9 as usize,
+                ],
+            };
+        }
+        self.interrupted(reason)
+    }
+
+    #[inline(always)]
+    fn set_result(&mut self, result: isize) {
+        self.frame.registers.rax = result as u64;
+    }
+
+    fn registers(&mut self) -> Registers {
+        if self.loaded {
+            self.store_bases();
+        }
+        let mut registers = self.frame.registers;
+        if self.frame.by_iret == 0 {
+            // It came by SYSCALL, which leaves these two so.
+            registers.rcx = registers.rip;
+            registers.r11 = registers.rflags;
+        }
+        registers
+    }
+
+    fn set_registers(&mut self, registers: &Registers) {
+        let flags = registers.rflags & USER_FLAGS.bits() | FIXED_FLAGS;
+        // A base that the processor would refuse: the program finds zero instead.
+        let base = |address: u64| if VirtAddr::try_new(address).is_ok() { address } else { 0 };
+        self.frame.registers = Registers {
+            rflags: flags,
+            fs_base: base(registers.fs_base),
+            gs_base: base(registers.gs_base),
+            ..*registers
+        };
+        self.frame.by_iret = 1;
+        if self.loaded {
+            self.load_bases();
+        }
+        self.ready = false;
+    }
+
+    fn extended_state_size() -> usize {
+        extended_state::size()
+    }
+
+    fn extended_state_features() -> u64 {
+        features::get().extended_state.bits()
+    }
+
+    fn save_extended_state(&mut self, into: &mut [u8]) {
+        if self.loaded {
+            self.extended.store();
+        }
+        into.copy_from_slice(self.extended.bytes());
+    }
+
+    fn load_extended_state(&mut self, from: &[u8]) -> Result<()> {
+        self.extended.replace(from)?;
+        if self.loaded {
+            self.extended.load();
+        }
+        Ok(())
+    }
+
+    fn reset_extended_state(&mut self) {
+        self.extended.reset();
+        if self.loaded {
+            self.extended.load();
+        }
+    }
+
+    fn park(&mut self) {
+        self.store();
+        self.loaded = false;
+        self.ready = false;
+    }
+}
+
+impl Context {
+    /// Brings into the processor what `park` put away, and looks at an address that the program cannot have run to by
+    /// itself. The fault for it is made up here, because IRET would take it in the kernel.
+    #[cold]
+    fn make_ready(&mut self) -> Result<(), Trap> {
+        if !self.loaded {
+            self.extended.load();
+            clear_selectors();
+            self.load_bases();
+            self.loaded = true;
+        }
+        if VirtAddr::try_new(self.frame.registers.rip).is_err() {
+            const GENERAL_PROTECTION: u8 = 13;
+            return Err(Trap::Exception(Exception {
+                signal: Signal::SIGSEGV,
+                code: linux::SI_KERNEL.cast_signed(),
+                address: 0,
+                vector: GENERAL_PROTECTION,
+                error_code: 0,
+            }));
+        }
+        self.ready = true;
+        Ok(())
+    }
+
+    /// Stopped by something other than a system call.
+    #[cold]
+    fn interrupted(&mut self, vector: usize) -> Trap {
+        if vector < 32 {
+            return exceptions::explain(vector, &self.frame);
+        }
+        interrupts::take(vector);
+        Trap::Interrupt
+    }
+
+    /// Writes down what is in the processor; it stays there too.
+    fn store(&mut self) {
+        if self.loaded {
+            self.extended.store();
+            self.store_bases();
+        }
+    }
+
+    fn store_bases(&mut self) {
+        let fs_base: u64;
+        if features::get().fsgsbase {
+            // SAFETY: it only reads.
+            unsafe { asm!("rdfsbase {}", out(reg) fs_base, options(nomem, nostack, preserves_flags)) };
+        } else {
+            fs_base = FsBase::read().as_u64();
+        }
+        self.frame.registers.fs_base = fs_base;
+        // In the kernel, SWAPGS has put the program's base there.
+        self.frame.registers.gs_base = KernelGsBase::read().as_u64();
+    }
+
+    /// Both bases are canonical: they come from the processor, or from `set_registers`.
+    fn load_bases(&self) {
+        let Registers { fs_base, gs_base, .. } = self.frame.registers;
+        if features::get().fsgsbase {
+            // SAFETY: the kernel does not use FS.
+            unsafe { asm!("wrfsbase {}", in(reg) fs_base, options(nomem, nostack, preserves_flags)) };
+        } else {
+            FsBase::write(VirtAddr::new(fs_base));
+        }
+        KernelGsBase::write(VirtAddr::new(gs_base));
+    }
+}
+
+/// Puts a page table in force, unless it is: loading CR3 throws the translations away.
+#[inline(always)]
+fn enter_space(space: TableRoot) {
+    if super::paging::current_root() != space {
+        // SAFETY: every page table maps the kernel's half alike, and its owner keeps it while a program runs in it.
+        unsafe { super::paging::set_root(space) };
+    }
+}
+
+/// Empties the data segment selectors, in case the last program loaded some. They mean nothing in 64-bit mode, so they are
+/// not kept for each program; but one program's should not be seen by the next.
+fn clear_selectors() {
+    // SAFETY: the kernel uses none of these segments but GS, whose base is in the other register during its load.
+    unsafe {
+        asm!(
+            "mov ds, {zero:e}",
+            "mov es, {zero:e}",
+            "mov fs, {zero:e}",
+            "swapgs",
+            "mov gs, {zero:e}",
+            "swapgs",
+            zero = in(reg) 0,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+}
