@@ -105,7 +105,7 @@ fn goes_on_after_a_crash(m: &mut Machine) -> Result<()> {
         Job::new("not wanted", "false", Judge::Ktap),
     ];
     jobs[2].patience = Duration::from_millis(700);
-    let session = Session::new(backend, busybox, jobs);
+    let session = Session::new("bench_session", backend, busybox, jobs);
     (0..6).for_each(|job| session.select(Some(job)));
     let said = |job| session.outcome(job).map_or_else(|error| format!("{error:#}"), |()| "ok".to_string());
     let wanted = [

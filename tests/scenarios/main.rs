@@ -14,6 +14,7 @@ mod boot;
 mod boot_time;
 mod command_line;
 mod demonstration;
+mod front_door;
 mod initrd;
 mod instructions;
 mod memory;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         boot_time::scenarios(),
     ];
     let mut trials: Vec<Trial> = scenarios.into_iter().flatten().flat_map(Scenario::trials).collect();
+    trials.extend(front_door::trials());
     trials.extend(selftests::trials(&arguments));
     let conclusion = libtest_mimic::run(&arguments, trials);
     figures::print_all();

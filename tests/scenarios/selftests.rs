@@ -32,7 +32,7 @@ fn session_trials(backend: &'static dyn Backend, arguments: &Arguments) -> Vec<T
         .map(|name| Job::new(format!("selftest_{name}"), format!("/selftests/{name}"), Judge::Ktap))
         .collect();
     jobs.extend(programs::jobs());
-    let session = Session::new(backend, programs::archive, jobs);
+    let session = Session::new("selftests", backend, programs::archive, jobs);
     let mut trials: Vec<Trial> = Vec::new();
     for (number, job) in session.jobs().iter().enumerate() {
         let trial = judged(name(&job.name), session.clone(), move |session| session.outcome(number));

@@ -1,4 +1,4 @@
-//! Figures that scenarios measure, gathered while they run and printed together after the last one.
+//! Figures that scenarios measure, and remarks on what they could not check, printed together after the last one.
 //!
 //! A scenario cannot print while the harness is in the middle of its line `test … `, and a figure nobody sees is not
 //! worth measuring. They also go to `target/tests/figures.txt`, for a later comparison.
@@ -18,7 +18,7 @@ pub fn print_all() {
     if figures.is_empty() {
         return;
     }
-    println!("figures:");
+    println!("figures and remarks:");
     for line in figures.iter() {
         println!("  {line}");
     }
