@@ -61,3 +61,9 @@ pub fn start(boot: BootInformation) -> ! {
 fn panic(information: &core::panic::PanicInfo<'_>) -> ! {
     trace::panic::stop(&information.message(), information.location(), &task::describe_current())
 }
+
+/// Where a machine that is a process begins.
+#[cfg(not(target_os = "none"))]
+fn main() {
+    arch::main()
+}

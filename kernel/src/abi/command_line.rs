@@ -20,19 +20,16 @@ const USUAL_LOG_LEVEL: u32 = 7;
 const QUIET_LOG_LEVEL: u32 = 4;
 
 /// Settings that have a meaning on other kernels or machines, and are none of init's business.
-const IGNORED_SETTINGS: &[&str] = &["console", "earlyprintk", "panic", "root", "rootfstype", "tsc", "BOOT_IMAGE"];
+const IGNORED_SETTINGS: &[&str] =
+    &["console", "earlyprintk", "panic", "root", "rootfstype", "tsc", "BOOT_IMAGE"];
 /// The same for single words.
 const IGNORED_WORDS: &[&str] = &["ro", "rw", "debug", "norandmaps", "nokaslr", "earlyprintk"];
 
 impl<'a> CommandLine<'a> {
     /// Reads the words. Whatever they are, something sensible comes out.
     pub fn parse(text: &'a str) -> Self {
-        let mut line = Self {
-            init: None,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            log_level: USUAL_LOG_LEVEL,
-        };
+        let mut line =
+            Self { init: None, arguments: Vec::new(), environment: Vec::new(), log_level: USUAL_LOG_LEVEL };
         let mut words = Words(text);
         while let Some(word) = words.next() {
             if word == "--" {
@@ -87,7 +84,9 @@ mod tests {
 
     #[test]
     fn words_go_where_linux_puts_them() {
-        let line = CommandLine::parse("console=ttyS0 rdinit=/bin/x a=1 single quiet b=\"2 3\" -- one \"two three\" c=4 --");
+        let line = CommandLine::parse(
+            "console=ttyS0 rdinit=/bin/x a=1 single quiet b=\"2 3\" -- one \"two three\" c=4 --",
+        );
         assert_eq!(line.init, Some("/bin/x"));
         assert_eq!(line.environment, vec!["a=1", "b=\"2 3\""]);
         assert_eq!(line.arguments, vec!["single", "one", "two three", "c=4", "--"]);

@@ -47,8 +47,16 @@ impl Signal {
 /// A set of signals: bit `n - 1` stands for signal `n`, as in the kernel's `sigset_t`.
 #[repr(transparent)]
 #[derive(
-    Clone, Copy, PartialEq, Eq, Debug, Default,
-    zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    zerocopy::FromBytes,
+    zerocopy::IntoBytes,
+    zerocopy::Immutable,
+    zerocopy::KnownLayout,
 )]
 pub struct SignalSet(pub u64);
 

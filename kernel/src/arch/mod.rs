@@ -28,6 +28,9 @@ use core::{ops::Range, ptr::NonNull};
 
 /// The machine this kernel was built for.
 pub use machine::Hardware;
+/// Where a machine that is a process begins.
+#[cfg(not(target_os = "none"))]
+pub use machine::main;
 /// Memory for unit tests of what is built on it.
 #[cfg(all(test, not(target_os = "none")))]
 pub use um::boot_information;

@@ -6,10 +6,7 @@
 use super::{Credentials, nsfs::Handle, user::UserNamespace};
 use crate::{
     abi::{Errno, Result},
-    mm::{
-        frames::PageRef,
-        special::SpecialSource,
-    },
+    mm::{frames::PageRef, special::SpecialSource},
     time::{HostClock, image, publish},
 };
 use alloc::sync::Arc;
@@ -63,7 +60,12 @@ impl Namespaces {
     pub fn unshared(&self, _maker: &Credentials) -> Result<Arc<Self>> {
         Err(Errno::EINVAL.because("this kernel was built without time namespaces"))
     }
-    pub fn for_new_task(self: &Arc<Self>, new_time: bool, _vm: bool, maker: &Credentials) -> Result<Arc<Self>> {
+    pub fn for_new_task(
+        self: &Arc<Self>,
+        new_time: bool,
+        _vm: bool,
+        maker: &Credentials,
+    ) -> Result<Arc<Self>> {
         if new_time { self.unshared(maker) } else { Ok(self.clone()) }
     }
     pub fn on_exec(self: Arc<Self>) -> Arc<Self> {

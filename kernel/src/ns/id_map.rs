@@ -58,7 +58,8 @@ impl IdMap {
     /// Errors: EINVAL for anything else, for empty text, too many lines, a count of 0, ranges that pass the last id or
     /// overlap on either side.
     pub fn parse(text: &[u8]) -> Result<Self> {
-        let invalid = || Errno::EINVAL.because("an id map is lines of `inside outside count`, without overlap");
+        let invalid =
+            || Errno::EINVAL.because("an id map is lines of `inside outside count`, without overlap");
         let text = core::str::from_utf8(text).map_err(|_| invalid())?;
         let text = text.split('\0').next().unwrap_or_default();
         let mut extents: Vec<Extent> = Vec::new();
@@ -70,14 +71,16 @@ impl IdMap {
                 return Err(invalid());
             };
             let ends_in_range = inside.checked_add(count).is_some() && outside.checked_add(count).is_some();
-            let overlaps = |a: u32, b: u32, others: u32| a < b.saturating_add(others) && b < a.saturating_add(count);
+            let overlaps =
+                |a: u32, b: u32, others: u32| a < b.saturating_add(others) && b < a.saturating_add(count);
             if count == 0
                 || !ends_in_range
                 || inside == u32::MAX
                 || outside == u32::MAX
                 || extents.len() == LINES
                 || extents.iter().any(|other| {
-                    overlaps(inside, other.inside, other.count) || overlaps(outside, other.outside, other.count)
+                    overlaps(inside, other.inside, other.count)
+                        || overlaps(outside, other.outside, other.count)
                 })
             {
                 return Err(invalid());
@@ -98,7 +101,10 @@ impl IdMap {
             })
         };
         let extents: Option<Vec<Extent>> = self.0.iter().map(absolute).collect();
-        Ok(Self(extents.ok_or_else(|| Errno::EPERM.because("a mapped id has no place in the namespace around"))?))
+        Ok(Self(
+            extents
+                .ok_or_else(|| Errno::EPERM.because("a mapped id has no place in the namespace around"))?,
+        ))
     }
 }
 
@@ -115,9 +121,18 @@ mod tests {
 
     #[test]
     fn bad_maps_are_refused() {
-        for text in
-            ["", "\n", "0 0", "0 0 0", "0 0 1 1", "a 0 1", "-1 0 1", "0 4294967290 10", "0 0 5\n3 9 1", "0 0 5\n9 3 1"]
-        {
+        for text in [
+            "",
+            "\n",
+            "0 0",
+            "0 0 0",
+            "0 0 1 1",
+            "a 0 1",
+            "-1 0 1",
+            "0 4294967290 10",
+            "0 0 5\n3 9 1",
+            "0 0 5\n9 3 1",
+        ] {
             assert_eq!(IdMap::parse(text.as_bytes()).err(), Some(Errno::EINVAL), "{text:?}");
         }
     }

@@ -2,8 +2,8 @@
 
 use super::{Credentials, proxy::Time, user::UserNamespace};
 use crate::abi::{Errno, Result, linux};
-use linux_raw_sys::ioctl::{NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_PARENT, NS_GET_USERNS};
 use alloc::{format, string::String, sync::Arc};
+use linux_raw_sys::ioctl::{NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_PARENT, NS_GET_USERNS};
 
 /// `_IOR(0xb7, 13, u64)`, since Linux 6.18.
 const NS_GET_ID: u32 = 0x8008_b70d;

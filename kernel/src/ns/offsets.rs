@@ -136,10 +136,8 @@ fn parse_line(line: &[u8]) -> Option<Line> {
     let (nanoseconds, _ignored) = parse_digits(skip_space(rest))?;
     // Unsigned, so that what wraps around to a negative number is refused as well. (Linux 6.18 lets it pass, and its
     // readers then loop for seconds.)
-    (nanoseconds < NANOSECONDS_PER_SECOND).then(|| Line {
-        clock,
-        offset: Offset { seconds, nanoseconds: nanoseconds as u32 },
-    })
+    (nanoseconds < NANOSECONDS_PER_SECOND)
+        .then(|| Line { clock, offset: Offset { seconds, nanoseconds: nanoseconds as u32 } })
 }
 
 /// A run of decimal digits, modulo 2^64, and what follows.
@@ -193,10 +191,33 @@ mod tests {
     #[test]
     fn lines_that_are_refused() {
         for text in [
-            "", " ", "monotonic", "monotonic 1", "monotonic 1 ", "Monotonic 1 1", "mono 1 1", "01 1 1", "0 1 1", "4 1 1",
-            "8 1 1", "15 1 1", "monotonicx 1 1", "boottime5 6 7", "monotonic +1 0", "monotonic - 1 0", "monotonic --1 0",
-            "monotonic 1 +1", "monotonic 1 -1", "monotonic 1 1000000000", "monotonic 1 9223372036854775808",
-            "monotonic 1,0", "monotonic,1 0", "monotonic 1;0", "monotonic 1x 0", "monotonic 1.5 0", "monotonic 0x10 0",
+            "",
+            " ",
+            "monotonic",
+            "monotonic 1",
+            "monotonic 1 ",
+            "Monotonic 1 1",
+            "mono 1 1",
+            "01 1 1",
+            "0 1 1",
+            "4 1 1",
+            "8 1 1",
+            "15 1 1",
+            "monotonicx 1 1",
+            "boottime5 6 7",
+            "monotonic +1 0",
+            "monotonic - 1 0",
+            "monotonic --1 0",
+            "monotonic 1 +1",
+            "monotonic 1 -1",
+            "monotonic 1 1000000000",
+            "monotonic 1 9223372036854775808",
+            "monotonic 1,0",
+            "monotonic,1 0",
+            "monotonic 1;0",
+            "monotonic 1x 0",
+            "monotonic 1.5 0",
+            "monotonic 0x10 0",
         ] {
             assert_eq!(parse_line(text.as_bytes()), None, "{text:?}");
         }
@@ -216,7 +237,9 @@ mod tests {
             let parsed = parse(text.as_bytes()).unwrap();
             assert_eq!((parsed.lines.len(), parsed.used), (lines, used), "{text:?}");
         }
-        for text in ["", "\n", "monotonic 1 0\n\n", "\nmonotonic 1 0", "monotonic 1 0\n \n", "monotonic 1 0\nbad"] {
+        for text in
+            ["", "\n", "monotonic 1 0\n\n", "\nmonotonic 1 0", "monotonic 1 0\n \n", "monotonic 1 0\nbad"]
+        {
             assert_eq!(parse(text.as_bytes()), Err(Errno::EINVAL), "{text:?}");
         }
     }

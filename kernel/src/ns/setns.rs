@@ -29,7 +29,9 @@ pub fn join_time(
     if !company.is_alone {
         return Err(Errno::EUSERS.because("tasks that share memory cannot be in different time namespaces"));
     }
-    if !credentials.capable_in(target.owner(), Capability::SYS_ADMIN) || !credentials.capable(Capability::SYS_ADMIN) {
+    if !credentials.capable_in(target.owner(), Capability::SYS_ADMIN)
+        || !credentials.capable(Capability::SYS_ADMIN)
+    {
         return Err(Errno::EPERM.because("joining takes CAP_SYS_ADMIN over the namespace and in one's own"));
     }
     Ok(bundle.joined(target))
@@ -39,7 +41,11 @@ pub fn join_time(
 ///
 /// Errors, in this order: EINVAL for the caller's own, which would give back capabilities it has dropped; EINVAL with
 /// other threads or a shared root directory; EPERM without CAP_SYS_ADMIN over it.
-pub fn join_user(target: &Arc<UserNamespace>, credentials: &Credentials, company: Company) -> Result<Credentials> {
+pub fn join_user(
+    target: &Arc<UserNamespace>,
+    credentials: &Credentials,
+    company: Company,
+) -> Result<Credentials> {
     if Arc::ptr_eq(target, &credentials.user_namespace) {
         return Err(Errno::EINVAL.because("a task cannot join the user namespace it is in"));
     }

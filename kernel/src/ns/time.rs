@@ -148,9 +148,16 @@ impl TimeNamespace {
     ///
     /// `now` tells what a clock of the host shows, in nanoseconds. Errors, in this order: EPERM when who opened the file
     /// lacks CAP_SYS_TIME in the owner; ERANGE; EACCES when it is frozen.
-    fn set_offsets(&self, lines: &[offsets::Line], opener: &Credentials, now: impl Fn(HostClock) -> i64) -> Result<()> {
+    fn set_offsets(
+        &self,
+        lines: &[offsets::Line],
+        opener: &Credentials,
+        now: impl Fn(HostClock) -> i64,
+    ) -> Result<()> {
         if !opener.capable_in(&self.owner, Capability::SYS_TIME) {
-            return Err(Errno::EPERM.because("setting offsets takes CAP_SYS_TIME in the owning user namespace"));
+            return Err(
+                Errno::EPERM.because("setting offsets takes CAP_SYS_TIME in the owning user namespace")
+            );
         }
         for line in lines {
             line.check_range(now(match line.clock {
@@ -178,7 +185,8 @@ pub fn write_offsets(
     now: impl Fn(HostClock) -> i64,
 ) -> Result<usize> {
     let parsed = offsets::parse(text)?;
-    let target = target.ok_or_else(|| Errno::ESRCH.because("the task whose offsets these were has exited"))?;
+    let target =
+        target.ok_or_else(|| Errno::ESRCH.because("the task whose offsets these were has exited"))?;
     target.set_offsets(&parsed.lines, opener, now)?;
     Ok(parsed.used)
 }

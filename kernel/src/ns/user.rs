@@ -244,7 +244,8 @@ impl UserNamespace {
         };
         let absolute = map.made_absolute(&parent.map(kind));
         if !self.may_map(kind, &map, absolute.as_ref().ok(), parent, opener, writer) {
-            return Err(Errno::EPERM.because("without CAP_SETUID or CAP_SETGID outside only one's own id can be mapped"));
+            return Err(Errno::EPERM
+                .because("without CAP_SETUID or CAP_SETGID outside only one's own id can be mapped"));
         }
         let absolute = absolute?;
         let mut maps = self.maps.lock();
@@ -274,7 +275,9 @@ impl UserNamespace {
         {
             match kind {
                 MapKind::Users if kernel.outside == opener.euid => return true,
-                MapKind::Groups if kernel.outside == opener.egid && !self.setgroups_file_allows() => return true,
+                MapKind::Groups if kernel.outside == opener.egid && !self.setgroups_file_allows() => {
+                    return true;
+                }
                 _ => {}
             }
         }

@@ -6,6 +6,6 @@ mod wait;
 
 pub use lock::{Guard, SpinLock};
 pub use per_cpu::PerCpu;
-pub use wait::{Registration, WaitQueue};
 /// A value that is computed at first use, or set once at boot.
 pub use spin::{Lazy, Once};
+pub use wait::{Registration, WaitQueue};

@@ -1,6 +1,9 @@
 //! How a register becomes a typed argument: the only place where a program's numbers are cut to size.
 
-use crate::abi::{ClockId, UserPointer};
+use crate::{
+    abi::{ClockId, UserPointer},
+    fs::fd_table::Descriptor,
+};
 
 /// A type that a system call's argument may have. Registers are 64 bits wide and programs leave garbage in the upper half
 /// of a 32-bit argument, so those are cut, as Linux does; checking the value is the handler's part.
@@ -28,6 +31,12 @@ impl<T> Argument for UserPointer<T> {
 }
 
 impl Argument for ClockId {
+    fn from_register(value: usize) -> Self {
+        Self(value as i32)
+    }
+}
+
+impl Argument for Descriptor {
     fn from_register(value: usize) -> Self {
         Self(value as i32)
     }

@@ -73,7 +73,10 @@ impl Clock {
         match self {
             Self::Host(clock) => {
                 let host = time::now(clock);
-                Ok(caller.task.with_namespaces(|namespaces| namespaces.to_inside(clock, host)).unwrap_or(host))
+                Ok(caller
+                    .task
+                    .with_namespaces(|namespaces| namespaces.to_inside(clock, host))
+                    .unwrap_or(host))
             }
             Self::Process(number) => Ok(process_of(number, caller)?.times().total() as i64),
             Self::Thread(number) => thread_time(number, caller),
@@ -239,7 +242,9 @@ pub async fn clock_nanosleep(
     match clock {
         Clock::Host(clock) if absolute => sleep_until(caller, clock, requested).await,
         Clock::Host(_) => sleep_on(caller, Deadline::after(requested), remaining).await,
-        Clock::Alarm => Err(Errno::EOPNOTSUPP.because("an alarm clock needs a device that wakes the machine")),
+        Clock::Alarm => {
+            Err(Errno::EOPNOTSUPP.because("an alarm clock needs a device that wakes the machine"))
+        }
         _ => sleep_on_processor_time(caller, clock, requested, absolute).await,
     }
 }
@@ -260,7 +265,7 @@ async fn sleep_until(caller: &mut Caller<'_>, clock: HostClock, inside: i64) -> 
     }
 }
 
-/// Sleeps until a moment; when a signal comes first, says how long was left. 
+/// Sleeps until a moment; when a signal comes first, says how long was left.
 async fn sleep_on(
     caller: &mut Caller<'_>,
     deadline: Deadline,

@@ -112,7 +112,7 @@ pub fn unshare(caller: &mut Caller<'_>, flags: u64) -> Result<usize> {
     let filesystem = if shares.contains(Shares::FS) { Some(caller.filesystem()?.fork()) } else { None };
     let files = if shares.contains(Shares::FILES) { Some(caller.files()?.fork()?) } else { None };
     let before = caller.credentials();
-    let user = shares.contains(Shares::NEWUSER).then(|| make_user_namespace(&before, &*caller)).transpose()?;
+    let user = shares.contains(Shares::NEWUSER).then(|| make_user_namespace(&before, caller)).transpose()?;
     let credentials = user.as_ref().unwrap_or(&before);
     let namespaces = unshared_namespaces(caller, shares, credentials)?;
     // From here on nothing fails.
@@ -150,7 +150,9 @@ fn unshared_namespaces(
         return Ok(None);
     }
     if !credentials.capable(Capability::SYS_ADMIN) {
-        return Err(Errno::EPERM.because("making a namespace takes CAP_SYS_ADMIN in the user namespace that owns it"));
+        return Err(
+            Errno::EPERM.because("making a namespace takes CAP_SYS_ADMIN in the user namespace that owns it")
+        );
     }
     if shares.intersects(Shares::ABSENT) {
         return Err(no_such_kind());
@@ -207,7 +209,7 @@ fn join(caller: &mut Caller<'_>, handles: &[Handle]) -> Result<usize> {
         match handle {
             Handle::User(target) => credentials = Arc::new(setns::join_user(target, &credentials, company)?),
             Handle::Time(target) => {
-                namespaces = Some(setns::join_time(&*caller.namespaces()?, target, &credentials, company)?);
+                namespaces = Some(setns::join_time(&caller.namespaces()?, target, &credentials, company)?);
             }
         }
     }

@@ -28,7 +28,8 @@ pub struct Row {
 static COUNTS: [AtomicU64; NUMBERS] = [const { AtomicU64::new(0) }; NUMBERS];
 
 /// The unknown numbers already logged, a bit each: a program that probes should not flood the log.
-static UNKNOWN_LOGGED: [AtomicU64; NUMBERS.div_ceil(64)] = [const { AtomicU64::new(0) }; NUMBERS.div_ceil(64)];
+static UNKNOWN_LOGGED: [AtomicU64; NUMBERS.div_ceil(64)] =
+    [const { AtomicU64::new(0) }; NUMBERS.div_ceil(64)];
 
 /// Calls with their counts, in the table's order.
 pub fn call_counts() -> impl Iterator<Item = (&'static Row, u64)> {

@@ -29,7 +29,8 @@ struct Queue {
 }
 
 /// Nothing is taken inside it.
-static QUEUE: SpinLock<Queue> = SpinLock::new(Queue { next_place: 0, waiting: BTreeMap::new(), alarm: NEVER });
+static QUEUE: SpinLock<Queue> =
+    SpinLock::new(Queue { next_place: 0, waiting: BTreeMap::new(), alarm: NEVER });
 
 /// Wakes everybody whose moment has come.
 pub(super) fn wake_due(now: i64) {
@@ -58,7 +59,8 @@ pub fn program_alarm(ticking: bool) {
     // that goes to sleep is not disturbed by a tick nobody needs.
     if moment < queue.alarm || (!ticking && moment != queue.alarm) {
         queue.alarm = moment;
-        let distance = (moment != NEVER).then(|| moment.saturating_sub(now(HostClock::Monotonic)).max(0) as u64);
+        let distance =
+            (moment != NEVER).then(|| moment.saturating_sub(now(HostClock::Monotonic)).max(0) as u64);
         Hardware::set_alarm(distance);
     }
 }
@@ -163,7 +165,7 @@ pub async fn sleep_until(deadline: impl Into<Deadline>) {
 /// Waits for `future`, but not beyond a deadline: `None` if that came first. Without one, waits as long as it takes.
 pub async fn before<F: Future>(deadline: Option<Deadline>, future: F) -> Option<F::Output> {
     let mut future = core::pin::pin!(future);
-    let mut timeout = core::pin::pin!(deadline.map(sleep_until::<Deadline>));
+    let mut timeout = core::pin::pin!(deadline.map(|deadline| sleep_until(deadline)));
     poll_fn(|context: &mut Context<'_>| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Some(output));

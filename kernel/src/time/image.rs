@@ -2,12 +2,7 @@
 //!
 //! It is built before the kernel and copied into frames of its own at boot, once; all programs share them.
 
-use crate::{
-    abi::Result,
-    arch::PAGE_SIZE,
-    mm::frames::PageRef,
-    sync::Once,
-};
+use crate::{abi::Result, arch::PAGE_SIZE, mm::frames::PageRef, sync::Once};
 use alloc::vec::Vec;
 
 /// The file as it was built.

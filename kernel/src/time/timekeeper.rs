@@ -159,7 +159,11 @@ pub fn initialize() -> Result<()> {
         "time: counter at {}.{:06} MHz, {}, wall clock {}",
         counter.frequency / 1_000_000,
         counter.frequency % 1_000_000,
-        if counter.user_readable { "read by programs" } else { "not for programs: the vDSO makes system calls" },
+        if counter.user_readable {
+            "read by programs"
+        } else {
+            "not for programs: the vDSO makes system calls"
+        },
         if wall_clock.is_some() { "from the machine" } else { "unknown, begins in 1970" },
     );
     Ok(())
@@ -205,7 +209,9 @@ pub fn set_realtime(nanoseconds: i64) -> Result<()> {
     let mut keeper = timekeeper().lock();
     keeper.advance(Hardware::cycles());
     if nanoseconds < keeper.nanoseconds(keeper.monotonic) {
-        return Err(Errno::EINVAL.because("the wall clock cannot be set before 1970 plus the time since boot"));
+        return Err(
+            Errno::EINVAL.because("the wall clock cannot be set before 1970 plus the time since boot")
+        );
     }
     if nanoseconds > i64::MAX - MARGIN {
         return Err(Errno::EINVAL.because("the wall clock must have 30 years left to run"));

@@ -36,8 +36,8 @@ impl Log for Console {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let microseconds =
-            u128::from(Hardware::cycles()) * 1_000_000 / u128::from(Hardware::cycle_counter().frequency.max(1));
+        let microseconds = u128::from(Hardware::cycles()) * 1_000_000
+            / u128::from(Hardware::cycle_counter().frequency.max(1));
         let (seconds, fraction) = (microseconds / 1_000_000, microseconds % 1_000_000);
         let warning = match record.level() {
             Level::Error => "error: ",

@@ -12,7 +12,7 @@ use core::{
 };
 
 /// Prints the reason, the task that was running, the registers and a backtrace; then stops the machine with failure.
-pub fn stop(reason: &dyn Display, place: Option<&Location<'_>>, task: Arguments<'_>) -> ! {
+pub fn stop(reason: &dyn Display, place: Option<&Location<'_>>, task: &dyn Display) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
     // A panic while describing a panic: what is on the console has to do.
     if !PANICKING.swap(true, SeqCst) {

@@ -38,6 +38,12 @@ fn nanoseconds() -> u64 {
     start().elapsed().as_nanos() as u64
 }
 
+/// This machine has no user mode, so there is nothing to begin with: says so and fails.
+pub fn main() {
+    std::eprintln!("gnomon: this build of the kernel is for its unit tests; run `cargo test`");
+    std::process::exit(1);
+}
+
 /// What the machine would hand to `start`: all its RAM is free.
 #[cfg(test)]
 pub fn boot_information(command_line: &'static str) -> BootInformation {
