@@ -152,7 +152,16 @@ pub fn explain(vector: usize, frame: &Frame) -> Trap {
         Kind::Debug => trap(Signal::SIGTRAP, debug_code(), instruction),
         Kind::X87 => floating_point(x87_errors()),
         Kind::Sse => floating_point(sse_errors()),
-        Kind::PageFault => page_fault(PageFaultErrorCode::from_bits_truncate(frame.error_code)),
+        Kind::PageFault => {
+            let cause = PageFaultErrorCode::from_bits_truncate(frame.error_code);
+            if cause.contains(PageFaultErrorCode::USER_MODE) {
+                page_fault(cause)
+            } else {
+                // The processor touched memory in its own name for the program: a descriptor, or, as some emulators do
+                // it, the stack of a far return. No page that could be mapped would help.
+                trap(Signal::SIGSEGV, linux::SI_KERNEL, 0)
+            }
+        }
         Kind::Fatal => panic!("{name} in user mode at {instruction:#x}"),
     }
 }
@@ -160,14 +169,17 @@ pub fn explain(vector: usize, frame: &Frame) -> Trap {
 fn page_fault(cause: PageFaultErrorCode) -> Trap {
     let address = Cr2::read_raw() as usize;
     assert!(!cause.contains(PageFaultErrorCode::MALFORMED_TABLE), "a page table is damaged at {address:#x}");
-    let access = if cause.contains(PageFaultErrorCode::INSTRUCTION_FETCH) {
+    Trap::PageFault { address, access: access(cause) }
+}
+
+fn access(cause: PageFaultErrorCode) -> Access {
+    if cause.contains(PageFaultErrorCode::INSTRUCTION_FETCH) {
         Access::Execute
     } else if cause.contains(PageFaultErrorCode::CAUSED_BY_WRITE) {
         Access::Write
     } else {
         Access::Read
-    };
-    Trap::PageFault { address, access }
+    }
 }
 
 /// `si_code` of a debug exception; clears the status, which the processor only adds to.
@@ -255,7 +267,12 @@ pub extern "C" fn kernel_exception(frame: &'static KernelFrame) -> ! {
         }
         PAGE_FAULT => {
             let cause = PageFaultErrorCode::from_bits_truncate(frame.error_code);
-            panic!("page fault in the kernel at {:#x}, touching {address:#x} ({cause:?})", frame.rip)
+            let why = if cause.contains(PageFaultErrorCode::PROTECTION_VIOLATION) {
+                "not allowed"
+            } else {
+                "not mapped"
+            };
+            panic!("page fault in the kernel at {:#x}: {:?} of {address:#x}, {why}", frame.rip, access(cause))
         }
         _ => panic!("{name} in the kernel at {:#x}, error code {:#x}", frame.rip, frame.error_code),
     }
