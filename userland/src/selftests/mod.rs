@@ -3,11 +3,21 @@
 //! Every one is an ordinary Linux program: on Linux 6.18 it must pass too. That is what makes the rules trustworthy.
 
 mod capabilities;
+mod clock_rules;
+mod clock_shift;
 mod clone3;
 mod clone_legacy;
+mod freezing;
 pub mod helper;
+mod lifecycle;
+mod offsets_bounds;
+mod offsets_file;
+mod offsets_grammar;
+mod offsets_read;
+mod offsets_write;
 mod setns;
 mod support;
+mod threads_and_namespaces;
 mod unshare_rules;
 
 use crate::ktap::Plan;
@@ -31,6 +41,16 @@ selftests! {
     unshare_rules
     setns
     capabilities
+    lifecycle
+    threads_and_namespaces
+    freezing
+    offsets_file
+    offsets_read
+    offsets_write
+    offsets_grammar
+    offsets_bounds
+    clock_shift
+    clock_rules
 }
 
 /// The paths of all selftests in the image.
