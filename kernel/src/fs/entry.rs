@@ -7,10 +7,7 @@
 //! A parent knows its children weakly: an unused name is forgotten at once and asked of the file system again next time.
 //! Keeping unused names (as a big kernel does, for speed) needs somebody to throw them away when memory runs out.
 
-use super::{
-    Actor,
-    inode::Inode,
-};
+use super::{Actor, Inode};
 use crate::{
     abi::{Errno, Result},
     sync::{Guard, SpinLock},
@@ -45,7 +42,10 @@ struct Place {
 /// What a directory's lock guards.
 #[derive(Default)]
 pub struct Names {
+    /// Also holds some that are no longer in use, until they are swept out.
     in_use: BTreeMap<Box<[u8]>, Weak<Entry>>,
+    /// The length of `in_use` at which to sweep next.
+    sweep_at: usize,
     /// The directory was removed: nothing may be made in it any more.
     removed: bool,
 }
@@ -107,35 +107,21 @@ impl Entry {
         false
     }
 
-    /// Locks the directory's names. Entries found under it must be dropped after it: see [`Drop`].
+    /// Locks the directory's names.
     pub fn names(&self) -> Guard<'_, Names> {
         self.names.lock()
     }
 
     /// The entry of a name in this directory. Errors: ENOENT; ENOTDIR when this is no directory.
     pub fn child(self: &Arc<Self>, name: &[u8], actor: &dyn Actor) -> Result<Arc<Self>> {
-        // Outlives the guard, as it may be the last reference to an entry that then takes the same lock.
-        let _stale;
-        let mut names = self.names.lock();
-        let (found, stale) = self.find(&mut names, name, actor);
-        _stale = stale;
-        found
+        self.find(&mut self.names.lock(), name, actor)
     }
 
-    /// As [`Self::child`], with the names already locked; the second result must be dropped after they are free again.
-    pub fn find(
-        self: &Arc<Self>,
-        names: &mut Names,
-        name: &[u8],
-        actor: &dyn Actor,
-    ) -> (Result<Arc<Self>>, Option<Arc<Self>>) {
-        let known = names.in_use.get(name).and_then(Weak::upgrade);
-        match known {
-            Some(entry) if entry.inode.still_there() => (Ok(entry), None),
-            stale => {
-                let found = self.directory_lookup(name, actor).map(|inode| self.adopt(names, name, inode));
-                (found, stale)
-            }
+    /// As [`Self::child`], with the names already locked.
+    pub fn find(self: &Arc<Self>, names: &mut Names, name: &[u8], actor: &dyn Actor) -> Result<Arc<Self>> {
+        match names.in_use.get(name).and_then(Weak::upgrade) {
+            Some(entry) if entry.inode.still_there() => Ok(entry),
+            _ => self.directory_lookup(name, actor).map(|inode| self.adopt(names, name, inode)),
         }
     }
 
@@ -147,7 +133,7 @@ impl Entry {
     /// Makes the entry for an object that the directory holds under this name.
     pub fn adopt(self: &Arc<Self>, names: &mut Names, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Self> {
         let entry = Self::new(inode, Place { parent: Some(self.clone()), name: name.into(), removed: false });
-        names.in_use.insert(name.into(), Arc::downgrade(&entry));
+        names.insert(name, &entry);
         entry
     }
 
@@ -158,42 +144,37 @@ impl Entry {
         names.in_use.remove(&place.name);
     }
 
-    /// Notes that the name moved: out of `from`, whose names are locked, into `into` (`None`: the same directory). What
-    /// bore the new name must have been forgotten or moved before. The result is the old parent, to be dropped after
-    /// the locks.
+    /// Notes that the name moved: out of `from`, whose names are locked, into `parent`, whose names are `into` (`None`:
+    /// the same directory). What bore the new name must have been forgotten or moved before.
     pub fn moved(
         self: &Arc<Self>,
         from: &mut Names,
         parent: &Arc<Self>,
         into: Option<&mut Names>,
         new_name: &[u8],
-    ) -> Option<Arc<Self>> {
+    ) {
         let mut place = self.place.lock();
         if from.in_use.get(&place.name).is_some_and(|known| known.as_ptr() == Arc::as_ptr(self)) {
             from.in_use.remove(&place.name);
         }
+        into.unwrap_or(from).insert(new_name, self);
         place.name = new_name.into();
-        into.unwrap_or(from).in_use.insert(new_name.into(), Arc::downgrade(self));
-        place.parent.replace(parent.clone())
-    }
-
-    /// Gives up the place in the parent; the parent is returned so that its own end can be dealt with in a loop.
-    fn leave(&self) -> Option<Arc<Self>> {
-        let mut place = self.place.lock();
-        let parent = place.parent.take()?;
-        let name = core::mem::take(&mut place.name);
+        let old_parent = place.parent.replace(parent.clone());
         drop(place);
-        let mut names = parent.names.lock();
-        // Another entry may have taken the name since; that one lives.
-        if names.in_use.get(&name).is_some_and(|known| known.strong_count() == 0) {
-            names.in_use.remove(&name);
-        }
-        drop(names);
-        Some(parent)
+        drop(old_parent);
     }
 }
 
 impl Names {
+    fn insert(&mut self, name: &[u8], entry: &Arc<Entry>) {
+        // A sweep when there are twice as many as the last one left costs little and keeps the useless ones few.
+        if self.in_use.len() >= self.sweep_at {
+            self.in_use.retain(|_, entry| entry.strong_count() != 0);
+            self.sweep_at = (2 * self.in_use.len()).max(16);
+        }
+        self.in_use.insert(name.into(), Arc::downgrade(entry));
+    }
+
     /// Whether the directory was removed.
     pub fn is_removed(&self) -> bool {
         self.removed
@@ -205,15 +186,15 @@ impl Names {
     }
 }
 
-/// Takes the parent's names: so no entry may be dropped while its parent's are locked.
-///
 /// A chain of a million directories, each held only by the next, ends in a loop rather than a recursion: the kernel stack
 /// is small and programs decide how deep a tree is.
+///
+/// The parent is not told. Telling it would take its lock, and then no entry could be let go while that is held.
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut parent = self.leave();
+        let mut parent = self.place.lock().parent.take();
         while let Some(entry) = parent {
-            parent = Arc::into_inner(entry).and_then(|entry| entry.leave());
+            parent = Arc::into_inner(entry).and_then(|entry| entry.place.lock().parent.take());
         }
     }
 }

@@ -178,7 +178,7 @@ impl FileTable {
 
     fn dispose(&self, slot: Option<Slot>) {
         if let Some(slot) = slot {
-            locks::release(self.id, slot.file.path());
+            locks::descriptor_closed(self.id, slot.file.path());
         }
     }
 

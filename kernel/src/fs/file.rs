@@ -46,7 +46,7 @@ impl Readiness {
     pub const ALWAYS: Self = Self::READABLE.union(Self::WRITABLE);
 }
 
-/// One read or write: through which open file, by whom, where.
+/// One read, write or ioctl: through which open file, by whom, where.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// The open file.
@@ -55,6 +55,8 @@ pub struct Call<'a> {
     pub actor: &'a dyn Actor,
     /// Where in the contents, in bytes; 0 where there is no such thing.
     pub offset: u64,
+    /// Since when the caller has waited for this, in host monotonic nanoseconds; `None` at the first attempt.
+    pub waiting_since: Option<i64>,
 }
 
 /// What ioctl(2) answers.
@@ -87,7 +89,8 @@ pub trait FileOperations: Any + Send + Sync {
         Err(Errno::EINVAL.because("this object cannot be read"))
     }
 
-    /// Gives bytes; perhaps fewer than there are. Errors: EAGAIN when there is no room yet, EPIPE when there never will be.
+    /// Gives bytes; perhaps fewer than there are. Errors: EAGAIN when there is no room yet (who tries again does so with the
+    /// same bytes from the start), EPIPE when there never will be.
     fn write(&self, _call: Call<'_>, _from: &mut Source<'_>) -> Result<usize> {
         Err(Errno::EINVAL.because("this object cannot be written"))
     }
@@ -118,13 +121,19 @@ pub trait FileOperations: Any + Send + Sync {
         None
     }
 
+    /// When a read that waits since `_since` should be tried again though nothing happened, both in host monotonic
+    /// nanoseconds: a terminal's VTIME, termios(3). `None`: it may wait for ever.
+    fn patience(&self, _since: i64) -> Option<i64> {
+        None
+    }
+
     /// ioctl(2). Errors: ENOTTY for a request it does not know.
     fn control(&self, _call: Call<'_>, _space: &AddressSpace, _request: u32, _argument: usize) -> Result<Answer> {
         Err(Errno::ENOTTY.because("this object does not know that request"))
     }
 
-    /// What mmap(2) maps. Errors: ENODEV.
-    fn pages(&self) -> Result<Arc<dyn PageSource>> {
+    /// What mmap(2) maps of this open file, which the mapping keeps open. Errors: ENODEV.
+    fn pages(&self, _file: &Arc<File>) -> Result<Arc<dyn PageSource>> {
         Err(Errno::ENODEV.because("this object has no pages to map"))
     }
 
@@ -137,14 +146,6 @@ pub trait FileOperations: Any + Send + Sync {
     fn allocate(&self, _mode: u32, _offset: u64, _length: u64) -> Result<()> {
         Err(Errno::ENODEV.because("this object has no space to allocate"))
     }
-
-    /// The terminal this is, for job control before a read or write.
-    fn terminal(&self) -> Option<&Arc<super::terminal::Terminal>> {
-        None
-    }
-
-    /// Called once, when the last descriptor of the process `_process` for it is closed by close(2) or exit.
-    fn descriptor_closed(&self, _process: crate::abi::TaskId) {}
 
     /// Lines `name:\tvalue` for `/proc/PID/fdinfo`.
     fn describe(&self, _out: &mut dyn core::fmt::Write) -> core::fmt::Result {
@@ -237,58 +238,73 @@ impl File {
         *self.position.lock() = position;
     }
 
+    fn call<'a>(&'a self, actor: &'a dyn Actor, offset: u64) -> Call<'a> {
+        Call { file: self, actor, offset, waiting_since: None }
+    }
+
     /// read(2). Errors: EBADF when it is not open for reading; else as the object says.
     pub fn read(&self, actor: &dyn Actor, into: &mut Destination<'_>) -> Result<usize> {
+        self.read_again(actor, None, into)
+    }
+
+    /// The same, tried anew by who has waited since some moment (host monotonic nanoseconds).
+    pub fn read_again(
+        &self,
+        actor: &dyn Actor,
+        waiting_since: Option<i64>,
+        into: &mut Destination<'_>,
+    ) -> Result<usize> {
         self.must_be_readable()?;
         if self.operations.positions() == Positions::None {
-            return self.operations.read(Call { file: self, actor, offset: 0 }, into);
+            return self.operations.read(Call { waiting_since, ..self.call(actor, 0) }, into);
         }
         let mut position = self.position.lock();
-        let count = self.operations.read(Call { file: self, actor, offset: *position }, into)?;
+        let count = self.operations.read(Call { waiting_since, ..self.call(actor, *position) }, into)?;
         *position += count as u64;
         Ok(count)
     }
 
-    /// pread(2). Errors: EBADF; ESPIPE on a stream.
+    /// pread(2). Errors: ESPIPE on a stream; EBADF.
     pub fn read_at(&self, actor: &dyn Actor, offset: u64, into: &mut Destination<'_>) -> Result<usize> {
         if self.operations.positions() == Positions::None {
             return Err(Errno::ESPIPE.because("a stream cannot be read at a position"));
         }
         self.must_be_readable()?;
-        self.operations.read(Call { file: self, actor, offset }, into)
+        self.operations.read(self.call(actor, offset), into)
     }
 
     /// write(2). Errors: EBADF when it is not open for writing; else as the object says.
     pub fn write(&self, actor: &dyn Actor, from: &mut Source<'_>) -> Result<usize> {
         self.must_be_writable()?;
         if self.operations.positions() == Positions::None {
-            return self.operations.write(Call { file: self, actor, offset: 0 }, from);
+            return self.operations.write(self.call(actor, 0), from);
         }
         let mut position = self.position.lock();
-        let offset = self.write_offset(*position);
-        let count = self.operations.write(Call { file: self, actor, offset }, from)?;
-        // What pwrite cannot do, a write does not move either: every write of such a file starts it afresh.
-        if self.operations.positions() == Positions::Some {
-            *position = offset + count as u64;
+        let count = self.operations.write(self.call(actor, *position), from)?;
+        match self.operations.positions() {
+            // Who appends is where the end is.
+            Positions::Some if self.flags().contains(OpenFlags::APPEND) => {
+                *position = self.operations.length().unwrap_or(*position);
+            }
+            Positions::Some => *position += count as u64,
+            // What pwrite cannot do, a write does not move either: every write of such a file starts it afresh.
+            Positions::None | Positions::ReadOnly => {}
         }
         Ok(count)
     }
 
-    /// pwrite(2). Errors: EBADF; ESPIPE on a stream. With O_APPEND it appends all the same, as the man page warns.
+    /// pwrite(2). Errors: ESPIPE on a stream; EBADF. With O_APPEND it appends all the same, as the man page warns.
     pub fn write_at(&self, actor: &dyn Actor, offset: u64, from: &mut Source<'_>) -> Result<usize> {
         if self.operations.positions() != Positions::Some {
             return Err(Errno::ESPIPE.because("this object cannot be written at a position"));
         }
         self.must_be_writable()?;
-        let offset = self.write_offset(offset);
-        self.operations.write(Call { file: self, actor, offset }, from)
+        self.operations.write(self.call(actor, offset), from)
     }
 
-    fn write_offset(&self, offset: u64) -> u64 {
-        match self.flags().contains(OpenFlags::APPEND) {
-            true => self.operations.length().unwrap_or(offset),
-            false => offset,
-        }
+    /// ioctl(2). Errors: ENOTTY; as the object says.
+    pub fn control(&self, actor: &dyn Actor, space: &AddressSpace, request: u32, argument: usize) -> Result<Answer> {
+        self.operations.control(self.call(actor, 0), space, request, argument)
     }
 
     /// Errors: EBADF.
@@ -349,6 +365,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        super::locks::file_closed(self);
         OPEN_FILES.fetch_sub(1, Relaxed);
     }
 }

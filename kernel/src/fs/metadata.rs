@@ -1,6 +1,7 @@
 //! What a file system knows of an object besides its contents, inode(7).
 
 use crate::abi::{Timespec, linux};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// What sort of object it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +76,13 @@ impl DeviceNumber {
     pub const fn decode(encoded: u32) -> Self {
         Self { major: encoded >> 8 & 0xfff, minor: encoded & 0xff | encoded >> 12 & 0xfff00 }
     }
+}
+
+/// A number for a file system that is on no device.
+pub fn anonymous_device() -> DeviceNumber {
+    // Minor number 1 is the one that shared memory without a file shows.
+    static NEXT: AtomicU32 = AtomicU32::new(2);
+    DeviceNumber::new(0, NEXT.fetch_add(1, Relaxed))
 }
 
 /// A snapshot of everything stat(2) tells.

@@ -4,27 +4,48 @@
 //! * [`inode`]: the traits a file system fulfils; [`metadata`], [`permission`]: what is known of an object, and who may
 //!   do what with it;
 //! * [`entry`], [`mount`], [`path`], [`walk`]: names in use, the trees they make, and the way from a name to a place;
-//! * [`open`], [`naming`], [`attributes`]: what is done with a place; each checks what Linux checks, in its order;
-//! * [`file`], [`fd_table`]: open files, whose operations never wait, and their descriptors;
-//! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`terminal`], [`devices`], [`nsfs`], [`proc`].
+//! * [`open`], [`naming`], [`renaming`], [`attributes`], [`mounting`]: what is done with a place; each checks what Linux
+//!   checks, in its order;
+//! * [`file`], [`fd_table`], [`locks`]: open files, whose operations never wait, and their descriptors;
+//! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`event_file`], [`console`] with [`terminal`], [`devices`],
+//!   [`nsfs`], [`proc`], and [`pseudo`] for what has no name.
 //!
-//! Tasks stand above this folder: what files must know of who acts, they ask an [`Actor`].
+//! Tasks stand above this folder: what files must know of who acts, they ask an [`Actor`]. (Only [`proc`], which tells of
+//! tasks, stands above them.)
 
 pub mod actor;
+pub mod attributes;
+pub mod console;
+pub mod devices;
+pub mod directory_file;
 pub mod entry;
+pub mod event_file;
 pub mod fd_table;
 pub mod file;
+pub mod initramfs;
 pub mod inode;
 pub mod locks;
 pub mod metadata;
 pub mod mount;
+pub mod mounting;
+pub mod naming;
+pub mod nsfs;
+pub mod open;
 pub mod open_flags;
 pub mod path;
 pub mod permission;
+pub mod pipe;
+pub mod pseudo;
+pub mod renaming;
 pub mod terminal;
+pub mod tmpfs;
 pub mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use actor::{Actor, KernelActor};
+pub use devices::random;
 pub use entry::Entry;
 pub use fd_table::{Descriptor, FileTable};
 pub use file::{Answer, Call, File, FileOperations, Positions, Readiness, SeekBase, open_files};
@@ -34,3 +55,21 @@ pub use mount::{FileSystem, Mount, MountFlags, Statistics};
 pub use open_flags::OpenFlags;
 pub use path::{Path, PathContext};
 pub use walk::{LastLink, LastName, Walk};
+
+use crate::sync::Once;
+
+static COMMAND_LINE: Once<&'static str> = Once::new();
+
+/// Makes the root, empty but for `/dev/console`. `command_line` is what `/proc/cmdline` shows.
+pub fn initialize(command_line: &'static str) {
+    COMMAND_LINE.call_once(|| command_line);
+    mount::set_root(tmpfs::TemporaryFileSystem::with_permissions("rootfs", 0o755), b"none");
+    if let Err(error) = devices::make_console_node(&KernelActor) {
+        log::warn!("/dev/console cannot be made: {error}");
+    }
+}
+
+/// What was given to [`initialize`].
+pub fn command_line() -> &'static str {
+    COMMAND_LINE.get().copied().unwrap_or_default()
+}

@@ -52,6 +52,25 @@ impl Statistics {
     }
 }
 
+/// The last argument of mount(2): names with values, separated by commas.
+pub struct Options<'a>(&'a str);
+
+impl<'a> Options<'a> {
+    /// None.
+    pub const NONE: Options<'static> = Options("");
+
+    /// Those in a text.
+    pub const fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// Each with its value, which is empty where there is none.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let each = self.0.split(',').filter(|option| !option.is_empty());
+        each.map(|option| option.split_once('=').unwrap_or((option, "")))
+    }
+}
+
 bitflags::bitflags! {
     /// What a mount forbids, mount(2).
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,6 +168,11 @@ pub fn set_root(file_system: Arc<dyn FileSystem>, source: &[u8]) {
         TABLE.lock().push(mount.clone());
         mount
     });
+}
+
+/// Whether a process with this root has not the whole tree before it, user_namespaces(7).
+pub fn is_changed_root(path: &Path) -> bool {
+    *path != cross(root())
 }
 
 /// All mounts, in the order of mounting.

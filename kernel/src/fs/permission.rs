@@ -50,7 +50,10 @@ fn overrules(object: &Metadata, wanted: Wanted, credentials: &Credentials) -> bo
 /// Whether the credentials hold the capability over the object: in their user namespace, which must know its owner and
 /// group, user_namespaces(7).
 pub fn capable(object: &Metadata, capability: Capability, credentials: &Credentials) -> bool {
-    credentials.capable(capability) && credentials.user_namespace.knows(object.uid, object.gid)
+    let namespace = &credentials.user_namespace;
+    credentials.capable(capability)
+        && namespace.shown_user(object.uid).is_some()
+        && namespace.shown_group(object.gid).is_some()
 }
 
 /// Whether the credentials are the owner's, or as good. Errors: EPERM.

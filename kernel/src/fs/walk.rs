@@ -116,6 +116,13 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The same, in another tree.
+    pub fn within(mut self, root: Path) -> Self {
+        self.start = root.clone();
+        self.root = root;
+        self
+    }
+
     /// The same, beginning elsewhere.
     pub fn starting_at(mut self, start: Path) -> Self {
         self.start = start;
@@ -241,18 +248,25 @@ impl<'a> Walk<'a> {
         };
         let child = here.with(self.child(here, name)?);
         if !follow || child.inode().kind() != Kind::SymbolicLink {
-            let crossed = mount::cross(child);
-            return self.allow_crossing(here, crossed).map(Step::Here);
+            return self.enter(here, child).map(Step::Here);
         }
+        Ok(match self.follow_last(here, &child.entry)? {
+            LinkTarget::Name(target) => Step::Target(target),
+            LinkTarget::Object(path) => Step::Here(path),
+        })
+    }
+
+    /// Where a link leads that is the last name of a path; counted like every other. Errors: ELOOP, EXDEV, ENOENT.
+    pub fn follow_last(&mut self, directory: &Path, link: &Arc<Entry>) -> Result<LinkTarget> {
         self.links += 1;
         if self.links > LINKS_MAX || self.restrictions.contains(Restrictions::NO_LINKS) {
             return Err(Errno::ELOOP.because("a walk follows at most 40 symbolic links"));
         }
-        match child.inode().follow(self.actor)? {
+        match link.inode().follow(self.actor)? {
             LinkTarget::Name(target) if target.is_empty() => {
                 Err(Errno::ENOENT.because("an empty link leads nowhere"))
             }
-            LinkTarget::Name(target) => Ok(Step::Target(target)),
+            LinkTarget::Name(target) => Ok(LinkTarget::Name(target)),
             LinkTarget::Object(_) if self.restrictions.contains(Restrictions::NO_MAGIC_LINKS) => {
                 Err(Errno::ELOOP.because("RESOLVE_NO_MAGICLINKS forbids this link"))
             }
@@ -261,8 +275,21 @@ impl<'a> Walk<'a> {
             {
                 Err(Errno::EXDEV.because("a link to an object may lead out of the tree"))
             }
-            LinkTarget::Object(path) => self.allow_crossing(here, path).map(Step::Here),
+            LinkTarget::Object(path) => self.allow_crossing(directory, path).map(LinkTarget::Object),
         }
+    }
+
+    /// The place of a last name that is not a name: the directory itself, or the one above it.
+    pub fn find_last(&mut self, parent: &Parent) -> Result<Path> {
+        match parent.last {
+            LastName::DotDot => self.up(&parent.directory),
+            _ => Ok(parent.directory.clone()),
+        }
+    }
+
+    /// The top of what is mounted on a place that was found in `directory`; else the place. Errors: EXDEV.
+    pub fn enter(&self, directory: &Path, place: Path) -> Result<Path> {
+        self.allow_crossing(directory, mount::cross(place))
     }
 
     /// The entry of a name in a directory, not crossing to what may be mounted there. Errors: ENOENT, ENAMETOOLONG.

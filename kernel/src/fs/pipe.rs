@@ -1,0 +1,357 @@
+//! Pipes, pipe(7), with and without a name.
+//!
+//! A pipe is a queue of pages, partly filled. A write goes to the room in the last page and to new ones, so small writes
+//! share a page and there is no copying about; the capacity is a number of pages.
+
+use super::{
+    Answer, Call, File, FileOperations, Kind, Metadata, OpenFlags, Readiness,
+    attributes::now,
+    pseudo::{PIPES, PseudoInode},
+};
+use crate::{
+    abi::{Errno, Result, UserPointer},
+    arch::PAGE_SIZE,
+    mm::{
+        AddressSpace, PageRef,
+        user::{Destination, Source},
+    },
+    ns::Credentials,
+    sync::{SpinLock, WaitQueue},
+};
+use alloc::{collections::VecDeque, format, sync::Arc};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use linux_raw_sys::ioctl::FIONREAD;
+
+/// A write of so many bytes or fewer is done whole or not at all.
+pub const ATOMIC: usize = PAGE_SIZE;
+/// How many pages a pipe holds at first.
+const PAGES: usize = 16;
+/// How many anybody may ask for, F_SETPIPE_SZ: 1 MiB.
+const MOST_PAGES: usize = 256;
+
+struct Chunk {
+    page: PageRef,
+    start: usize,
+    end: usize,
+}
+
+struct State {
+    chunks: VecDeque<Chunk>,
+    capacity: usize,
+    readers: usize,
+    writers: usize,
+    /// How many have ever opened the end: a named pipe's opener waits for another, not for one that stays.
+    readers_ever: u64,
+    writers_ever: u64,
+}
+
+/// A pipe.
+pub struct Pipe {
+    /// Held while bytes are copied: address spaces' locks are taken inside it.
+    state: SpinLock<State>,
+    changed: WaitQueue,
+}
+
+impl Pipe {
+    fn new() -> Arc<Self> {
+        let state = State {
+            chunks: VecDeque::new(),
+            capacity: PAGES,
+            readers: 0,
+            writers: 0,
+            readers_ever: 0,
+            writers_ever: 0,
+        };
+        Arc::new(Self { state: SpinLock::new(state), changed: WaitQueue::new() })
+    }
+
+    fn open(self: &Arc<Self>, reads: bool, writes: bool) -> Arc<End> {
+        let mut state = self.state.lock();
+        let partners = if reads { state.writers_ever } else { state.readers_ever };
+        let alone = if reads { state.writers == 0 } else { state.readers == 0 };
+        let waits_beyond = (reads != writes && alone).then_some(partners);
+        state.readers += usize::from(reads);
+        state.readers_ever += u64::from(reads);
+        state.writers += usize::from(writes);
+        state.writers_ever += u64::from(writes);
+        drop(state);
+        self.changed.wake_all();
+        Arc::new(End { pipe: self.clone(), reads, writes, waits_beyond })
+    }
+}
+
+impl State {
+    fn length(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.end - chunk.start).sum()
+    }
+
+    fn room(&self) -> usize {
+        let in_last = self.chunks.back().map_or(0, |chunk| PAGE_SIZE - chunk.end);
+        in_last + self.free_pages() * PAGE_SIZE
+    }
+
+    fn free_pages(&self) -> usize {
+        self.capacity.saturating_sub(self.chunks.len())
+    }
+
+    fn take(&mut self, into: &mut Destination<'_>) -> Result<usize> {
+        let mut done = 0;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let length = (chunk.end - chunk.start).min(into.remaining());
+            if length == 0 {
+                break;
+            }
+            match into.put_page(&chunk.page, chunk.start, length) {
+                Ok(count) => {
+                    chunk.start += count;
+                    done += count;
+                    if chunk.start == chunk.end {
+                        self.chunks.pop_front();
+                    }
+                    if count < length {
+                        break;
+                    }
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    fn put(&mut self, from: &mut Source<'_>) -> Result<usize> {
+        let mut done = 0;
+        while from.remaining() > 0 {
+            let full = self.chunks.back().is_none_or(|chunk| chunk.end == PAGE_SIZE);
+            if full {
+                if self.free_pages() == 0 {
+                    break;
+                }
+                match PageRef::zeroed() {
+                    Ok(page) => self.chunks.push_back(Chunk { page, start: 0, end: 0 }),
+                    Err(error) if done == 0 => return Err(error),
+                    Err(_) => break,
+                }
+            }
+            let Some(chunk) = self.chunks.back_mut() else { break };
+            let length = (PAGE_SIZE - chunk.end).min(from.remaining());
+            let moved = from.take_page(&chunk.page, chunk.end, length);
+            chunk.end += moved.unwrap_or(0);
+            let empty = chunk.start == chunk.end;
+            if empty {
+                self.chunks.pop_back();
+            }
+            match moved {
+                Ok(count) => {
+                    done += count;
+                    if count < length {
+                        break;
+                    }
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// One end of a pipe (or, of a named pipe opened for both, both).
+pub struct End {
+    pipe: Arc<Pipe>,
+    reads: bool,
+    writes: bool,
+    /// When it was opened without anybody at the other end: how many had ever been there.
+    waits_beyond: Option<u64>,
+}
+
+impl End {
+    /// Whether somebody has come to the other end since this one was opened, for open(2) of a named pipe.
+    pub fn has_partner(&self) -> bool {
+        let state = self.pipe.state.lock();
+        let ever = if self.reads { state.writers_ever } else { state.readers_ever };
+        self.waits_beyond.is_none_or(|beyond| ever > beyond)
+    }
+
+    /// How many bytes it holds at most, F_GETPIPE_SZ.
+    pub fn capacity(&self) -> usize {
+        self.pipe.state.lock().capacity * PAGE_SIZE
+    }
+
+    /// Sets that, rounded up to a power of two pages; tells what it became.
+    ///
+    /// Errors: EINVAL for a negative size; EPERM for more than 1 MiB; EBUSY when it holds more.
+    pub fn set_capacity(&self, bytes: usize) -> Result<usize> {
+        if bytes > i32::MAX as usize {
+            return Err(Errno::EINVAL.because("a pipe's size is a positive int"));
+        }
+        let pages = bytes.div_ceil(PAGE_SIZE).next_power_of_two();
+        if pages > MOST_PAGES {
+            return Err(Errno::EPERM.because("a pipe holds at most 1 MiB"));
+        }
+        let mut state = self.pipe.state.lock();
+        if state.chunks.len() > pages {
+            return Err(Errno::EBUSY.because("the pipe holds more than that"));
+        }
+        state.capacity = pages;
+        drop(state);
+        self.pipe.changed.wake_all();
+        Ok(pages * PAGE_SIZE)
+    }
+}
+
+impl FileOperations for End {
+    fn read(&self, _call: Call<'_>, into: &mut Destination<'_>) -> Result<usize> {
+        if into.remaining() == 0 {
+            return Ok(0);
+        }
+        let mut state = self.pipe.state.lock();
+        if state.chunks.is_empty() {
+            return match state.writers {
+                0 => Ok(0),
+                _ => Err(Errno::EAGAIN.because("the pipe is empty")),
+            };
+        }
+        let count = state.take(into)?;
+        drop(state);
+        self.pipe.changed.wake_all();
+        Ok(count)
+    }
+
+    fn write(&self, _call: Call<'_>, from: &mut Source<'_>) -> Result<usize> {
+        let wanted = from.remaining();
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let mut state = self.pipe.state.lock();
+        if state.readers == 0 {
+            return Err(Errno::EPIPE.because("nobody can read from the pipe any more"));
+        }
+        let room = state.room();
+        if room == 0 || (wanted <= ATOMIC && room < wanted) {
+            return Err(Errno::EAGAIN.because("the pipe is full"));
+        }
+        let count = state.put(from)?;
+        drop(state);
+        self.pipe.changed.wake_all();
+        Ok(count)
+    }
+
+    fn readiness(&self, _file: &File) -> Readiness {
+        let state = self.pipe.state.lock();
+        let mut readiness = Readiness::empty();
+        if self.reads {
+            readiness.set(Readiness::READABLE, !state.chunks.is_empty());
+            readiness.set(Readiness::HANG_UP, state.writers == 0 && self.has_had_writer(&state));
+        }
+        if self.writes {
+            readiness.set(Readiness::WRITABLE, state.free_pages() > 0);
+            readiness.set(Readiness::ERROR, state.readers == 0);
+        }
+        readiness
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        Some(&self.pipe.changed)
+    }
+
+    fn control(&self, _call: Call<'_>, space: &AddressSpace, request: u32, argument: usize) -> Result<Answer> {
+        match request {
+            FIONREAD => {
+                let length = self.pipe.state.lock().length() as i32;
+                space.write(UserPointer::new(argument), &length)?;
+                Ok(Answer::Value(0))
+            }
+            _ => Err(Errno::ENOTTY.because("a pipe knows only FIONREAD")),
+        }
+    }
+}
+
+impl End {
+    fn has_had_writer(&self, state: &State) -> bool {
+        self.waits_beyond.is_none_or(|beyond| state.writers_ever > beyond)
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut state = self.pipe.state.lock();
+        state.readers -= usize::from(self.reads);
+        state.writers -= usize::from(self.writes);
+        if state.readers + state.writers == 0 {
+            state.chunks.clear();
+        }
+        drop(state);
+        self.pipe.changed.wake_all();
+    }
+}
+
+/// The two ends of a new pipe: to read from, to write to. `flags`: O_NONBLOCK and O_DIRECT count.
+pub fn pipe(flags: OpenFlags, credentials: &Arc<Credentials>) -> (Arc<File>, Arc<File>) {
+    static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+    let number = NEXT_NUMBER.fetch_add(1, Relaxed);
+    let now = now();
+    let metadata = Metadata {
+        uid: credentials.fsuid,
+        gid: credentials.fsgid,
+        accessed: now,
+        modified: now,
+        changed: now,
+        born: now,
+        ..Metadata::plain(PIPES.device(), number, Kind::Fifo, 0o600)
+    };
+    let pipe = Pipe::new();
+    let (read_end, write_end) = (pipe.open(true, false), pipe.open(false, true));
+    let name = format!("pipe:[{number}]").into_bytes();
+    let path = PIPES.path(Arc::new(PipeInode { inner: PseudoInode { metadata, name }, pipe }));
+    let flags = flags & (OpenFlags::NON_BLOCKING | OpenFlags::DIRECT);
+    (
+        File::new(path.clone(), read_end, flags, credentials.clone()),
+        File::new(path, write_end, flags | OpenFlags::WRITE_ONLY, credentials.clone()),
+    )
+}
+
+/// A pipe's inode outlives neither of its ends but can be opened again through `/proc/PID/fd`.
+struct PipeInode {
+    inner: PseudoInode,
+    pipe: Arc<Pipe>,
+}
+
+impl super::Inode for PipeInode {
+    fn metadata(&self) -> Metadata {
+        self.inner.metadata
+    }
+
+    fn open(self: Arc<Self>, opening: &super::Opening<'_>) -> Result<Arc<dyn FileOperations>> {
+        open_end(&self.pipe, opening.flags)
+    }
+
+    fn pseudo_name(&self) -> Option<alloc::vec::Vec<u8>> {
+        self.inner.pseudo_name()
+    }
+}
+
+fn open_end(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
+    let nobody_reads = pipe.state.lock().readers == 0;
+    if !flags.reads() && flags.contains(OpenFlags::NON_BLOCKING) && nobody_reads {
+        return Err(Errno::ENXIO.because("nobody reads from the pipe, and O_NONBLOCK does not wait"));
+    }
+    Ok(pipe.open(flags.reads(), flags.writes()))
+}
+
+/// A pipe that has a name, fifo(7): it is there while somebody has it open.
+pub struct NamedPipe(Arc<Pipe>);
+
+impl NamedPipe {
+    /// Nobody has it open yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(Pipe::new()))
+    }
+
+    /// One more end. open(2) then waits until [`End::has_partner`], unless O_NONBLOCK.
+    ///
+    /// Errors: ENXIO when opened to write, with O_NONBLOCK, and nobody reads.
+    pub fn open(&self, flags: OpenFlags) -> Result<Arc<dyn FileOperations>> {
+        open_end(&self.0, flags)
+    }
+}

@@ -1,0 +1,98 @@
+//! `/proc/sys`: the few settings that programs read or tests change, sysctl(8).
+
+use super::{
+    node::{Row, Settings, What},
+    root::Whole,
+};
+use crate::{
+    abi::{Errno, Result},
+    fs::{Actor, Call, Positions},
+    ns::{Capability, count::Counted},
+    task::{identity, limits, table},
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// The table.
+pub static ROWS: &[Row<Whole>] = &[
+    Row { name: "fs", permissions: 0o555, what: What::Table(FS) },
+    Row { name: "kernel", permissions: 0o555, what: What::Table(KERNEL) },
+    Row { name: "user", permissions: 0o555, what: What::Table(USER) },
+    Row { name: "vm", permissions: 0o555, what: What::Table(VM) },
+];
+
+fn line(text: impl core::fmt::Display) -> Result<Vec<u8>> {
+    Ok(format!("{text}\n").into_bytes())
+}
+
+static FS: &[Row<Whole>] = &[
+    Row::text("file-max", |_, _| line(i64::MAX)),
+    Row::text("nr_open", |_, _| line(1_048_576)),
+    Row::text("pipe-max-size", |_, _| line(1_048_576)),
+];
+
+static KERNEL: &[Row<Whole>] = &[
+    Row { name: "hostname", permissions: 0o644, what: What::Settings(&HOSTNAME) },
+    Row::text("cap_last_cap", |_, _| line(crate::ns::Capability::LAST)),
+    Row::text("ngroups_max", |_, _| line(65_536)),
+    Row::text("osrelease", |_, _| line(identity::RELEASE)),
+    Row::text("ostype", |_, _| line(identity::SYSTEM_NAME)),
+    Row::text("overflowgid", |_, _| line(crate::ns::credentials::OVERFLOW_ID)),
+    Row::text("overflowuid", |_, _| line(crate::ns::credentials::OVERFLOW_ID)),
+    Row::text("pid_max", |_, _| line(table::NUMBER_LIMIT)),
+    Row::text("randomize_va_space", |_, _| line(0)),
+    Row::text("threads-max", |_, _| line(limits::most_tasks())),
+    Row::text("version", |_, _| line(identity::VERSION)),
+];
+
+static VM: &[Row<Whole>] = &[
+    Row::text("max_map_count", |_, _| line(65_530)),
+    Row::text("mmap_min_addr", |_, _| line(65_536)),
+    Row::text("overcommit_memory", |_, _| line(1)),
+];
+
+static USER: &[Row<Whole>] = &[
+    Row { name: "max_time_namespaces", permissions: 0o644, what: What::Settings(&MAX_TIME_NAMESPACES) },
+    Row { name: "max_user_namespaces", permissions: 0o644, what: What::Settings(&MAX_USER_NAMESPACES) },
+];
+
+static HOSTNAME: Settings<Whole> = Settings {
+    read: |_, _| line(identity::host_name()),
+    write: |_, call, bytes| {
+        if !call.actor.credentials().capable_globally(Capability::SYS_ADMIN) {
+            return Err(Errno::EPERM.because("naming the machine takes CAP_SYS_ADMIN"));
+        }
+        let name = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        identity::set_host_name(&String::from_utf8_lossy(name))?;
+        Ok(bytes.len())
+    },
+    positions: Positions::Some,
+};
+
+static MAX_TIME_NAMESPACES: Settings<Whole> = Settings {
+    read: |_, actor| read_limit(actor, Counted::Time),
+    write: |_, call, bytes| write_limit(call, bytes, Counted::Time),
+    positions: Positions::Some,
+};
+
+static MAX_USER_NAMESPACES: Settings<Whole> = Settings {
+    read: |_, actor| read_limit(actor, Counted::User),
+    write: |_, call, bytes| write_limit(call, bytes, Counted::User),
+    positions: Positions::Some,
+};
+
+/// The reader's own user namespace has a limit of its own.
+fn read_limit(actor: &dyn Actor, kind: Counted) -> Result<Vec<u8>> {
+    line(actor.credentials().user_namespace.counts().limit(kind))
+}
+
+/// Errors: EPERM without CAP_SYS_RESOURCE in the namespace; EINVAL for anything but a number in range.
+fn write_limit(call: Call<'_>, bytes: &[u8], kind: Counted) -> Result<usize> {
+    let credentials = call.actor.credentials();
+    if !credentials.capable(Capability::SYS_RESOURCE) {
+        return Err(Errno::EPERM.because("setting a limit of namespaces takes CAP_SYS_RESOURCE"));
+    }
+    let text = core::str::from_utf8(bytes).unwrap_or("").trim();
+    let limit = text.parse::<u32>().map_err(|_| Errno::EINVAL.because("a limit is a decimal number"))?;
+    credentials.user_namespace.counts().set_limit(kind, limit)?;
+    Ok(bytes.len())
+}

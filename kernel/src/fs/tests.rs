@@ -1,0 +1,1 @@
+//! Tests of names and places: the walk, making and removing, renaming.
