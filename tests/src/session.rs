@@ -91,6 +91,7 @@ enum Trouble {
 impl Session {
     /// A session not yet begun, with nothing selected. `archive` is asked for when it begins.
     pub fn new(
+        name: &'static str,
         backend: &'static dyn Backend,
         archive: fn() -> Result<Archive>,
         jobs: Vec<Job>,
