@@ -8,17 +8,23 @@ mod clock_shift;
 mod clone3;
 mod clone_legacy;
 mod freezing;
+mod futex_time;
 pub mod helper;
 mod lifecycle;
+mod namespace_limit;
+mod nsfs;
 mod offsets_bounds;
 mod offsets_file;
 mod offsets_grammar;
 mod offsets_read;
 mod offsets_write;
+mod proc_time;
 mod setns;
+mod sleeping;
 mod support;
 mod threads_and_namespaces;
 mod unshare_rules;
+mod user_namespaces;
 
 use crate::ktap::Plan;
 
@@ -51,6 +57,12 @@ selftests! {
     offsets_bounds
     clock_shift
     clock_rules
+    sleeping
+    futex_time
+    proc_time
+    nsfs
+    namespace_limit
+    user_namespaces
 }
 
 /// The paths of all selftests in the image.
