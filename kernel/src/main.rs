@@ -30,7 +30,7 @@ pub fn start(boot: BootInformation) -> ! {
     trace::log::initialize();
     let words = boot.command_line;
     // Memory: every frame gets a row in a table, and from then on there is a heap.
-    mm::initialize(&boot);
+    mm::frames::initialize(&boot);
     let command_line = CommandLine::parse(words);
     trace::log::set_level(command_line.log_level);
     log::info!("Gnomon {}: {words}", env!("CARGO_PKG_VERSION"));
@@ -38,7 +38,6 @@ pub fn start(boot: BootInformation) -> ! {
     time::initialize().expect("there is memory for the clock pages");
     // Files: an empty tree, and the archive unpacked into it.
     fs::initialize(words);
-    fs::proc::register();
     match boot.initramfs {
         Some(archive) => match fs::initramfs::unpack(archive) {
             Ok(()) => {}

@@ -9,7 +9,7 @@ use crate::{
     sync::SpinLock,
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -79,6 +79,13 @@ impl Counts {
     }
 }
 
+/// How many namespaces there are besides the initial ones.
+pub fn living() -> usize {
+    LIVING.load(Relaxed)
+}
+
+static LIVING: AtomicUsize = AtomicUsize::new(0);
+
 /// A namespace's place in the counts; given back when dropped.
 pub struct Charge {
     kind: Counted,
@@ -89,6 +96,7 @@ pub struct Charge {
 impl Charge {
     /// Counts one more for `user` in `namespace` and in all around it. Errors: ENOSPC at a limit, with nothing counted.
     pub fn new(kind: Counted, namespace: &Arc<UserNamespace>, user: u32) -> Result<Self> {
+        LIVING.fetch_add(1, Relaxed);
         let mut charge = Self { kind, places: Vec::new() };
         let mut next = Some((namespace, user));
         while let Some((namespace, user)) = next {
@@ -102,6 +110,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
+        LIVING.fetch_sub(1, Relaxed);
         for (namespace, user) in &self.places {
             namespace.counts().remove(self.kind, *user);
         }

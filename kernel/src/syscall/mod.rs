@@ -11,6 +11,7 @@ mod namespaces;
 
 use crate::{
     abi::Result,
+    fs,
     task::serve::{self, SystemCalls},
 };
 use core::future::Future;
@@ -35,4 +36,5 @@ impl SystemCalls for Table {
 /// Called once at boot: the loop that serves a task lies in a folder that cannot know this one.
 pub fn install() {
     serve::install::<Table>();
+    fs::proc::gnomon::install(|tell| call_counts().for_each(|(row, count)| tell(row.name, count)));
 }

@@ -209,7 +209,7 @@ fn join(caller: &mut Caller<'_>, handles: &[Handle]) -> Result<usize> {
         match handle {
             Handle::User(target) => credentials = Arc::new(setns::join_user(target, &credentials, company)?),
             Handle::Time(target) => {
-                namespaces = Some(setns::join_time(&caller.namespaces()?, target, &credentials, company)?);
+                namespaces = Some(setns::join_time(&*caller.namespaces()?, target, &credentials, company)?);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Tables of names ([`node`]); a file for each kind of text. [`pid`] is what there is for every process and thread.
 
 mod cpuinfo;
-mod gnomon;
+pub mod gnomon;
 mod loadavg;
 mod meminfo;
 mod mounts;

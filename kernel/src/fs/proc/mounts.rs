@@ -1,12 +1,12 @@
 //! What is mounted where: `/proc/filesystems`, `/proc/PID/mounts` and `/proc/PID/mountinfo`.
 
 use super::root::lines;
-use crate::fs::{Mount, MountFlags, Path, mount};
+use crate::fs::{Mount, MountFlags, Path, mount, mounting};
 use alloc::{format, string::String, sync::Arc, vec::Vec};
 
 /// The kinds of file system that can be mounted; none needs a device.
 pub fn kinds() -> Vec<u8> {
-    lines(mount::KINDS.iter().map(|(kind, _)| format!("nodev\t{kind}")))
+    lines(mounting::types().iter().map(|known| format!("nodev\t{}", known.name)))
 }
 
 /// Mount flags with their names in an option list.
