@@ -38,6 +38,7 @@ pub fn start(boot: BootInformation) -> ! {
     time::initialize().expect("there is memory for the clock pages");
     // Files: an empty tree, and the archive unpacked into it.
     fs::initialize(words);
+    fs::proc::register();
     match boot.initramfs {
         Some(archive) => match fs::initramfs::unpack(archive) {
             Ok(()) => {}

@@ -16,8 +16,8 @@ use crate::{
 };
 use core::future::Future;
 
-pub use argument::Argument;
 pub use crate::task::Caller;
+pub use argument::Argument;
 pub use table::{ROWS, Row, call_counts, dispatch};
 
 /// The dispatch, as the loop that serves a task wants it.

@@ -10,5 +10,6 @@ use alloc::{format, vec::Vec};
 pub fn text() -> Vec<u8> {
     let running = sched::statistics().runnable;
     let tasks = table::statistics();
-    format!("{running}.00 {running}.00 {running}.00 {running}/{} {}\n", tasks.tasks, tasks.last_number).into_bytes()
+    format!("{running}.00 {running}.00 {running}.00 {running}/{} {}\n", tasks.tasks, tasks.last_number)
+        .into_bytes()
 }

@@ -15,9 +15,21 @@ mod sys;
 mod uptime;
 mod version;
 
-pub use root::file_system;
+use root::file_system;
 
-use crate::{fs::Actor, ns::Namespaces, task};
+use crate::{
+    fs::{
+        Actor,
+        mounting::{self, FileSystemType},
+    },
+    ns::Namespaces,
+    task,
+};
+
+/// Makes it known to mount(2), once, at boot.
+pub fn register() {
+    mounting::register(FileSystemType { name: "proc", make: |_| Ok(file_system()) });
+}
 
 /// The acting task's offset of CLOCK_BOOTTIME in nanoseconds: every "since boot" in `/proc` is told in the reader's time.
 fn boottime_offset(actor: &dyn Actor) -> i64 {

@@ -6,7 +6,8 @@
 use crate::{
     abi::{Errno, Result, Timespec},
     fs::{
-        Actor, Call, Directory, FileOperations, Inode, Kind, LinkTarget, Listed, Metadata, Opening, Positions,
+        Actor, Call, Directory, FileOperations, Inode, Kind, LinkTarget, Listed, Metadata, Opening,
+        Positions,
         metadata::DeviceNumber,
         permission::{self, Wanted},
     },
@@ -115,16 +116,14 @@ impl<S: Subject> TableDirectory<S> {
 
     /// Looks a name up. Errors: ENOENT.
     pub fn find(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
-        let (index, row) = self
-            .rows
-            .iter()
-            .enumerate()
-            .find(|(_, row)| row.name.as_bytes() == name)
-            .ok_or(Errno::ENOENT)?;
+        let (index, row) =
+            self.rows.iter().enumerate().find(|(_, row)| row.name.as_bytes() == name).ok_or(Errno::ENOENT)?;
         let (subject, number) = (self.subject.clone(), self.number_of(index));
         Ok(match row.what {
             What::Text(_) | What::Settings(_) => Arc::new(TextInode { subject, row, number }),
-            What::Link(follow) => Arc::new(LinkInode { subject, follow, number, permissions: row.permissions }),
+            What::Link(follow) => {
+                Arc::new(LinkInode { subject, follow, number, permissions: row.permissions })
+            }
             What::Table(rows) => {
                 Arc::new(TableDirectory { subject, rows, number, permissions: row.permissions })
             }

@@ -37,7 +37,11 @@ impl Subject for Whole {
 static ROWS: &[Row<Whole>] = &[
     Row { name: "self", permissions: 0o777, what: What::Link(|_, actor| to_process(actor, false)) },
     Row { name: "thread-self", permissions: 0o777, what: What::Link(|_, actor| to_process(actor, true)) },
-    Row { name: "mounts", permissions: 0o777, what: What::Link(|_, _| Ok(LinkTarget::Name(b"self/mounts".to_vec()))) },
+    Row {
+        name: "mounts",
+        permissions: 0o777,
+        what: What::Link(|_, _| Ok(LinkTarget::Name(b"self/mounts".to_vec()))),
+    },
     Row { name: "sys", permissions: 0o555, what: What::Table(sys::ROWS) },
     Row::text("cmdline", |_, _| Ok(format!("{}\n", version::command_line()).into_bytes())),
     Row::text("cpuinfo", |_, _| Ok(cpuinfo::text())),

@@ -4,7 +4,8 @@ use super::{Someone, listing};
 use crate::{
     abi::{Errno, Result},
     fs::{
-        Actor, Descriptor, Directory, File, FileOperations, Inode, Kind, LinkTarget, Listed, Metadata, OpenFlags, Opening,
+        Actor, Descriptor, Directory, File, FileOperations, Inode, Kind, LinkTarget, Listed, Metadata,
+        OpenFlags, Opening,
         proc::{
             node::{self, Row, Subject, TableDirectory},
             root::parse_number,
@@ -46,7 +47,9 @@ impl Directory for Names {
     fn lookup(&self, name: &[u8], actor: &dyn Actor) -> Result<Arc<dyn Inode>> {
         let number = parse_number(name).and_then(|number| i32::try_from(number).ok()).ok_or(Errno::ENOENT)?;
         let someone = self.someone.clone();
-        someone.must_be_inspectable(actor).map_err(|error| if error == Errno::ESRCH { Errno::ENOENT } else { error })?;
+        someone
+            .must_be_inspectable(actor)
+            .map_err(|error| if error == Errno::ESRCH { Errno::ENOENT } else { error })?;
         file(&someone, Descriptor(number))?;
         let one = OneDescriptor { someone, descriptor: Descriptor(number) };
         match self.shows {
@@ -66,8 +69,12 @@ impl Directory for Names {
             let index = descriptor.0 as u32;
             let name = index.to_string();
             let one = OneDescriptor { someone: self.someone.clone(), descriptor };
-            let listed =
-                Listed { position: u64::from(index) + 2, name: name.as_bytes(), number: one.first_number(), kind };
+            let listed = Listed {
+                position: u64::from(index) + 2,
+                name: name.as_bytes(),
+                number: one.first_number(),
+                kind,
+            };
             if !visitor(listed) {
                 break;
             }
@@ -98,7 +105,8 @@ impl Subject for OneDescriptor {
     }
 }
 
-static INFORMATION: &[Row<OneDescriptor>] = &[Row { name: "information", permissions: 0o444, what: node::What::Text(information) }];
+static INFORMATION: &[Row<OneDescriptor>] =
+    &[Row { name: "information", permissions: 0o444, what: node::What::Text(information) }];
 
 fn information(one: &OneDescriptor, _actor: &dyn Actor) -> Result<Vec<u8>> {
     let file = file(&one.someone, one.descriptor)?;

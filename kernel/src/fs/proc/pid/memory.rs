@@ -53,5 +53,6 @@ pub fn auxiliary_vector(someone: &Someone, actor: &dyn Actor) -> Result<Vec<u8>>
 pub fn sizes(someone: &Someone, _actor: &dyn Actor) -> Result<Vec<u8>> {
     let Some(space) = space(someone)? else { return Ok(b"0 0 0 0 0 0 0\n".to_vec()) };
     let sizes = space.statistics();
-    Ok(format!("{} {} 0 {} 0 {} 0\n", sizes.total, sizes.resident, sizes.code, sizes.data + sizes.stack).into_bytes())
+    Ok(format!("{} {} 0 {} 0 {} 0\n", sizes.total, sizes.resident, sizes.code, sizes.data + sizes.stack)
+        .into_bytes())
 }

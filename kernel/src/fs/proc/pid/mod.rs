@@ -57,7 +57,10 @@ enum Scope {
 impl Someone {
     /// The thread. Errors: ESRCH once it was waited for.
     fn task(&self) -> Result<Arc<Task>> {
-        self.task.upgrade().filter(|_| self.is_present()).ok_or_else(|| Errno::ESRCH.because("the task is gone"))
+        self.task
+            .upgrade()
+            .filter(|_| self.is_present())
+            .ok_or_else(|| Errno::ESRCH.because("the task is gone"))
     }
 
     fn is_present(&self) -> bool {
@@ -239,7 +242,9 @@ fn limits(someone: &Someone, _actor: &dyn Actor) -> Result<Vec<u8>> {
     ];
     let limits = someone.process()?.limits();
     let value = |limit: u64| if limit == UNLIMITED { String::from("unlimited") } else { limit.to_string() };
-    let row = |name: &str, soft: &str, hard: &str, unit: &str| format!("{name:<25} {soft:<20} {hard:<20} {unit:<10}");
+    let row = |name: &str, soft: &str, hard: &str, unit: &str| {
+        format!("{name:<25} {soft:<20} {hard:<20} {unit:<10}")
+    };
     let head = row("Limit", "Soft Limit", "Hard Limit", "Units");
     Ok(lines(core::iter::once(head).chain(ROWS.map(|(name, resource, unit)| {
         let limit = limits.get(resource);

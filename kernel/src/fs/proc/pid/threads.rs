@@ -42,7 +42,8 @@ impl Directory for Names {
             let id = task.id();
             let name = id.to_string();
             let number = first_number(id) + (1 << 15);
-            let listed = Listed { position: u64::from(id) + 2, name: name.as_bytes(), number, kind: Kind::Directory };
+            let listed =
+                Listed { position: u64::from(id) + 2, name: name.as_bytes(), number, kind: Kind::Directory };
             if !visitor(listed) {
                 break;
             }
