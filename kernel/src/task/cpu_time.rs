@@ -136,7 +136,12 @@ mod tests {
     #[test]
     fn usage_adds_up_but_memory_does_not() {
         let mut sum = Usage { faults: 2, largest_resident: 50, ..Usage::default() };
-        sum += Usage { faults: 3, largest_resident: 40, times: Times { user: 1, system: 2 }, ..Usage::default() };
+        sum += Usage {
+            faults: 3,
+            largest_resident: 40,
+            times: Times { user: 1, system: 2 },
+            ..Usage::default()
+        };
         assert_eq!((sum.faults, sum.largest_resident, sum.times.total()), (5, 50, 3));
     }
 }

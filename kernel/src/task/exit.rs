@@ -5,7 +5,8 @@
 //! zombie that holds nothing but its status.
 
 use super::{
-    Process, Task, futex,
+    Process, Task,
+    futex::{self, Word},
     kinship::INIT,
     process::{Life, Stop},
     signal::{SignalInfo, notify, send_to_group, send_to_process, stop},
@@ -32,13 +33,13 @@ pub(super) fn finish(task: &Arc<Task>) {
 }
 
 /// Lets go of what others find in its memory. Gives the most memory it has had, in KiB.
-fn leave_memory(task: &Task, space: &Arc<AddressSpace>) -> u64 {
+pub(super) fn leave_memory(task: &Task, space: &Arc<AddressSpace>) -> u64 {
     futex::robust::release_all(task, space);
     let joined = task.clear_child_tid.swap(0, Relaxed);
     if joined != 0 && Arc::strong_count(space) > 2 {
         // An address that leads nowhere is the program's own affair now.
         let _ = space.write(UserPointer::new(joined), &0u32);
-        let _ = futex::wake(space, joined, false, 1, u32::MAX);
+        let _ = futex::wake(space, Word { address: joined, shared: true }, 1, futex::ANY);
     }
     (space.statistics().peak_resident * PAGE_SIZE / 1024) as u64
 }
@@ -101,7 +102,7 @@ fn end_process(process: &Arc<Process>, task: &Task, status: Status) {
 /// Tells the parent; if it has no use for the zombie, there is none.
 fn tell_parent(process: &Arc<Process>, status: Status) {
     let Some(parent) = table::process(process.parent_id()) else { return };
-    if notify::ended(process, &parent, process.exit_signal.load(Relaxed), status) {
+    if notify::ended(process, &parent, process.exit_signal(), status) {
         drop(table::remove_process(process.id()));
     }
 }
@@ -146,7 +147,8 @@ fn hand_over_children(parent: TaskId, parent_thread: TaskId, heir: TaskId, heir_
 
 /// Nobody is left who would continue stopped processes of this group, so they are told and continued: POSIX.
 fn continue_orphans(group: TaskId) {
-    let is_stopped = |process: &Arc<Process>| matches!(process.state.lock().stop, Some(Stop { complete: true, .. }));
+    let is_stopped =
+        |process: &Arc<Process>| matches!(process.state.lock().stop, Some(Stop { complete: true, .. }));
     if table::group_members(group).iter().any(is_stopped) {
         for signal in [Signal::SIGHUP, Signal::SIGCONT] {
             let _ = send_to_group(group, SignalInfo::kernel(signal));

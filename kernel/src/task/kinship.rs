@@ -168,7 +168,9 @@ impl Kinship {
                 return Err(Errno::EPERM.because("a child in another session is moved by nobody else"));
             }
             if has_executed {
-                return Err(Errno::EACCES.because("a child that has executed a program is moved by nobody else"));
+                return Err(
+                    Errno::EACCES.because("a child that has executed a program is moved by nobody else")
+                );
             }
         } else if id != caller {
             return Err(Errno::ESRCH.because("setpgid moves the caller or a child of its"));

@@ -2,6 +2,8 @@
 
 use crate::{
     abi::{Errno, Result, linux},
+    arch::PAGE_SIZE,
+    mm::frames,
     sync::SpinLock,
 };
 use alloc::{collections::BTreeMap, sync::Arc};
@@ -88,6 +90,14 @@ impl Limits {
     pub fn set(&mut self, resource: Resource, limit: Limit) {
         self.0[resource.0 as usize] = limit;
     }
+}
+
+/// How many tasks the machine has room for: one for every 8 KiB of memory, which is what a small one takes with its page
+/// tables, if half the memory were given to that; and no more than there are numbers.
+pub fn most_tasks() -> usize {
+    const BYTES: usize = 2 * 8 * 1024;
+    let memory = frames::statistics().total * PAGE_SIZE;
+    (memory / BYTES).min(super::table::NUMBER_LIMIT as usize)
 }
 
 /// What one user has, over all its tasks: by real user id.

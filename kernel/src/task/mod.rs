@@ -7,13 +7,15 @@
 //! * [`clone`], [`execve`], [`exit`] and [`reap`] are the course of a life, [`init`] where it all begins;
 //! * [`signal`] is what others may do to it; [`job_control`] joins it to a terminal; [`pidfd`] is a process as a file;
 //! * [`futex`] is how threads wait for each other;
-//! * [`limits`], [`cpu_time`] and [`identity`] say what it may use, has used, and who it is.
+//! * [`limits`], [`cpu_time`] and [`credentials`] say what it may use, has used, and who it is; [`identity`] is what the machine
+//!   says of itself.
 
 pub mod attention;
 pub mod caller;
 pub mod clone;
 pub mod clone_arguments;
 pub mod cpu_time;
+pub mod credentials;
 pub mod execve;
 pub mod exit;
 pub mod futex;

@@ -173,6 +173,11 @@ impl Process {
         self.session.load(Relaxed)
     }
 
+    /// What its parent is sent when it ends: a signal's number, 0 for nothing, or any byte that legacy clone was given.
+    pub fn exit_signal(&self) -> u32 {
+        self.exit_signal.load(Relaxed)
+    }
+
     /// Whether it is the one that must not end, and that no signal without a handler harms.
     pub fn is_init(&self) -> bool {
         self.id == super::kinship::INIT

@@ -166,7 +166,11 @@ fn page_fault(caller: &Caller<'_>, address: usize, access: Access) {
         LastFault { vector: PAGE_FAULT, error_code, address: address as u64 };
     match fault {
         Fault::OutOfMemory => {
-            log::warn!("out of memory: killed process {} ({})", caller.task.process().id(), caller.task.name());
+            log::warn!(
+                "out of memory: killed process {} ({})",
+                caller.task.process().id(),
+                caller.task.name()
+            );
             caller.task.process().end(Status::Killed(Signal::SIGKILL));
         }
         _ => signal::force(caller.task, SignalInfo::fault(fault.signal(), fault.code(), address)),

@@ -214,9 +214,9 @@ pub fn children(parent: TaskId) -> Vec<(Arc<Process>, TaskId)> {
         .collect()
 }
 
-/// Whether there is such a group, in this session.
-pub fn group_is_in_session(group: TaskId, session: TaskId) -> bool {
-    TABLE.lock().kinship.session_of_group(group) == Some(session)
+/// The session a group belongs to, if there is such a group.
+pub fn session_of_group(group: TaskId) -> Option<TaskId> {
+    TABLE.lock().kinship.session_of_group(group)
 }
 
 /// Gives a child another parent, through one of its threads.

@@ -121,7 +121,8 @@ impl Task {
     /// One that `maker` makes.
     pub fn made_by(maker: &Task, beginning: Beginning) -> Self {
         let signals = maker.signals.lock().for_new_task();
-        let task = Self::with(beginning, maker.name(), signals, maker.policy.lock().for_new_task(), Some(maker));
+        let task =
+            Self::with(beginning, maker.name(), signals, maker.policy.lock().for_new_task(), Some(maker));
         task.no_new_privileges.store(maker.no_new_privileges.load(Relaxed), Relaxed);
         task
     }
@@ -155,7 +156,10 @@ impl Task {
             robust_list: AtomicUsize::new(0),
             parent_death_signal: AtomicU32::new(0),
             no_new_privileges: AtomicU32::new(0),
-            timer_slack: AtomicU64::new(inherited(|task| task.timer_slack.load(Relaxed), DEFAULT_TIMER_SLACK)),
+            timer_slack: AtomicU64::new(inherited(
+                |task| task.timer_slack.load(Relaxed),
+                DEFAULT_TIMER_SLACK,
+            )),
             personality: AtomicU32::new(inherited(|task| task.personality.load(Relaxed).into(), 0) as u32),
             affinity: AtomicU64::new(inherited(|task| task.affinity.load(Relaxed), u64::MAX)),
             io_priority: AtomicU32::new(inherited(|task| task.io_priority.load(Relaxed).into(), 0) as u32),
@@ -301,6 +305,17 @@ impl Task {
         if before.uid != credentials.uid {
             drop(self.membership.replace(Membership::new(credentials.uid)));
         }
+    }
+
+    /// Whether executing a program never gives it more rights, prctl(2) PR_SET_NO_NEW_PRIVS.
+    pub fn has_no_new_privileges(&self) -> bool {
+        self.no_new_privileges.load(Relaxed) != 0
+    }
+
+    /// Whether someone with these credentials may look into it, ptrace(2) PTRACE_MODE_READ_FSCREDS.
+    pub fn may_be_inspected_by(&self, credentials: &Credentials) -> bool {
+        const OWN: u32 = 1;
+        credentials.may_inspect(&self.credentials(), self.process.dumpable() == OWN)
     }
 
     /// Looks at its user's account.

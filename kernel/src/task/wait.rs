@@ -42,7 +42,11 @@ pub async fn until<F: Future>(
     interruptible(task, user, events::before(deadline, future)).await
 }
 
-async fn unless<F: Future>(user: &mut UserContext, future: F, interrupted: impl Fn() -> bool) -> Result<F::Output> {
+async fn unless<F: Future>(
+    user: &mut UserContext,
+    future: F,
+    interrupted: impl Fn() -> bool,
+) -> Result<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| {
         if let Poll::Ready(value) = future.as_mut().poll(context) {

@@ -103,7 +103,10 @@ const DEFAULTS: &[(Signal, DefaultAction)] = &[
 
 /// What a signal does by default.
 pub fn default_of(signal: Signal) -> DefaultAction {
-    DEFAULTS.iter().find(|(which, _)| *which == signal).map_or(DefaultAction::Terminate, |(_, action)| *action)
+    DEFAULTS
+        .iter()
+        .find(|(which, _)| *which == signal)
+        .map_or(DefaultAction::Terminate, |(_, action)| *action)
 }
 
 /// The signals that stop a process.
@@ -152,7 +155,10 @@ impl Actions {
     pub fn without_handlers(&self) -> Self {
         let mut table = *self.0.get();
         for action in &mut table {
-            *action = Action { handler: if action.handler == IGNORE { IGNORE } else { DEFAULT }, ..Action::default() };
+            *action = Action {
+                handler: if action.handler == IGNORE { IGNORE } else { DEFAULT },
+                ..Action::default()
+            };
         }
         Self(SpinLock::new(Arc::new(table)))
     }
@@ -181,8 +187,20 @@ mod tests {
     fn defaults_are_those_of_signal_7() {
         use DefaultAction::{DumpCore, Ignore, Stop, Terminate};
         let expected = [
-            (1, Terminate), (3, DumpCore), (9, Terminate), (11, DumpCore), (13, Terminate), (17, Ignore), (19, Stop),
-            (22, Stop), (23, Ignore), (28, Ignore), (29, Terminate), (31, DumpCore), (32, Terminate), (64, Terminate),
+            (1, Terminate),
+            (3, DumpCore),
+            (9, Terminate),
+            (11, DumpCore),
+            (13, Terminate),
+            (17, Ignore),
+            (19, Stop),
+            (22, Stop),
+            (23, Ignore),
+            (28, Ignore),
+            (29, Terminate),
+            (31, DumpCore),
+            (32, Terminate),
+            (64, Terminate),
         ];
         for (number, action) in expected {
             assert_eq!(default_of(Signal::new(number).unwrap()), action, "signal {number}");

@@ -67,7 +67,11 @@ impl AlternateStack {
         match mode {
             linux::SS_DISABLE => return Ok(Self::default()),
             0 | linux::SS_ONSTACK => {}
-            _ => return Err(Errno::EINVAL.because("an alternate stack has the flags SS_AUTODISARM, SS_DISABLE only")),
+            _ => {
+                return Err(
+                    Errno::EINVAL.because("an alternate stack has the flags SS_AUTODISARM, SS_DISABLE only")
+                );
+            }
         }
         if wanted.size < linux::MINSIGSTKSZ as usize {
             return Err(Errno::ENOMEM.because("an alternate stack has at least MINSIGSTKSZ bytes"));
@@ -99,7 +103,11 @@ mod tests {
         assert_eq!(none.for_user(0).flags, linux::SS_DISABLE);
         let some = none.changed(stack(0, 8192), 0).unwrap();
         assert_eq!(some.changed(stack(0, 8192), 0x10001), Err(Errno::EPERM));
-        assert_eq!(some.changed(stack(linux::SS_DISABLE, 0), 0x10000).unwrap(), none, "just below is not on it");
+        assert_eq!(
+            some.changed(stack(linux::SS_DISABLE, 0), 0x10000).unwrap(),
+            none,
+            "just below is not on it"
+        );
     }
 
     #[test]

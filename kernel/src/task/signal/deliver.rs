@@ -3,7 +3,10 @@
 use super::{
     action::ActionFlags,
     alternate_stack::AlternateStack,
-    frame::{self, Context, EXTENDED_LAYOUT, Frame, LEGACY_STATE, MachineContext, Placement, RED_ZONE, STACK_SEGMENT},
+    frame::{
+        self, Context, EXTENDED_LAYOUT, Frame, LEGACY_STATE, MachineContext, Placement, RED_ZONE,
+        STACK_SEGMENT,
+    },
     info::SignalInfo,
     take::Delivery,
 };
@@ -87,7 +90,12 @@ fn zeroed(size: usize) -> Result<Vec<u8>> {
 }
 
 /// Where the frame goes. Errors: EFAULT when it would not fit on the alternate stack: overrunning that would be worse.
-fn place(registers: &Registers, on_alternate: bool, stack: AlternateStack, state_size: usize) -> Result<Placement> {
+fn place(
+    registers: &Registers,
+    on_alternate: bool,
+    stack: AlternateStack,
+    state_size: usize,
+) -> Result<Placement> {
     let stack_pointer = registers.rsp as usize;
     let alternate = if on_alternate { stack.top_for(stack_pointer) } else { None };
     let top = alternate.unwrap_or(stack_pointer.wrapping_sub(RED_ZONE));
@@ -148,4 +156,3 @@ pub fn give_up(caller: &Caller<'_>, failed: Option<crate::abi::Signal>) {
     }
     super::force(caller.task, SignalInfo::kernel(Signal::SIGSEGV));
 }
-

@@ -119,7 +119,25 @@ impl MachineContext {
         let Self { r8, r9, r10, r11, r12, r13, r14, r15, .. } = *self;
         let Self { rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags, .. } = *self;
         Registers {
-            r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags, ..*present
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            rdi,
+            rsi,
+            rbp,
+            rbx,
+            rdx,
+            rax,
+            rcx,
+            rsp,
+            rip,
+            rflags,
+            ..*present
         }
     }
 }
@@ -247,7 +265,8 @@ mod tests {
 
     #[test]
     fn registers_survive_the_round_trip() {
-        let registers = Registers { r8: 1, r15: 2, rdi: 3, rax: 4, rsp: 5, rip: 6, rflags: 7, ..Registers::default() };
+        let registers =
+            Registers { r8: 1, r15: 2, rdi: 3, rax: 4, rsp: 5, rip: 6, rflags: 7, ..Registers::default() };
         let saved = MachineContext::new(&registers, LastFault::default(), SignalSet(9), 0x40);
         let present = Registers { fs_base: 8, rax: 99, ..Registers::default() };
         assert_eq!(saved.registers(&present), Registers { fs_base: 8, ..registers });

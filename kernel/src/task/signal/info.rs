@@ -123,6 +123,9 @@ mod tests {
         let info = SignalInfo::child(Signal::SIGCHLD, 1, 77, 1000, 3, 5, 6);
         let bytes = info.as_bytes();
         let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
-        assert_eq!([word(0), word(8), word(16), word(20), word(24), word(32), word(40)], [17, 1, 77, 1000, 3, 5, 6]);
+        assert_eq!(
+            [word(0), word(8), word(16), word(20), word(24), word(32), word(40)],
+            [17, 1, 77, 1000, 3, 5, 6]
+        );
     }
 }

@@ -10,10 +10,16 @@ use crate::{
 /// SIGCONT within a session, so that a shell can continue what has changed its user.
 ///
 /// Errors: EPERM.
-pub fn check(sender: &Process, credentials: &Credentials, target: &Process, signal: Option<Signal>) -> Result<()> {
+pub fn check(
+    sender: &Process,
+    credentials: &Credentials,
+    target: &Process,
+    signal: Option<Signal>,
+) -> Result<()> {
     let Some(thread) = target.leader() else { return Ok(()) };
     let continues_in_session = signal == Some(Signal::SIGCONT) && sender.session_id() == target.session_id();
-    if core::ptr::eq(sender, target) || continues_in_session || same_user(credentials, &thread.credentials()) {
+    if core::ptr::eq(sender, target) || continues_in_session || same_user(credentials, &thread.credentials())
+    {
         return Ok(());
     }
     if credentials.capable_in(&thread.credentials().user_namespace, Capability::KILL) {
