@@ -83,7 +83,7 @@ pub fn initialize_local() {
         unsafe { ApicBase::write(frame, flags - ApicBaseFlags::X2APIC_ENABLE - ApicBaseFlags::LAPIC_ENABLE) };
     }
     // SAFETY: the address stays what it was.
-    unsafe { ApicBase::write(frame, flags - ApicBaseFlags::X2APIC_ENABLE | ApicBaseFlags::LAPIC_ENABLE) };
+    unsafe { ApicBase::write(frame, (flags - ApicBaseFlags::X2APIC_ENABLE) | ApicBaseFlags::LAPIC_ENABLE) };
     LOCAL.store(map_device(frame.start_address().as_u64()).cast().as_ptr(), Ordering::Relaxed);
 
     write(Local::TaskPriority, 0);

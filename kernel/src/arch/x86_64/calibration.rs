@@ -79,10 +79,10 @@ struct Reference {
 }
 
 enum Reader {
-    EventTimer(*const u32),
-    PowerTimer(PortReadOnly<u32>),
-    IntervalTimer,
-    ApicTimer,
+    Event(*const u32),
+    Power(PortReadOnly<u32>),
+    Interval,
+    Apic,
 }
 
 impl Reference {
@@ -90,11 +90,11 @@ impl Reference {
     fn read(&mut self) -> u64 {
         match &mut self.read {
             // SAFETY: the register is mapped, and reading it has no effects.
-            Reader::EventTimer(counter) => u64::from(unsafe { counter.read_volatile() }),
+            Reader::Event(counter) => u64::from(unsafe { counter.read_volatile() }),
             // SAFETY: ACPI says that the port is the timer's; reading it has no effects.
-            Reader::PowerTimer(port) => u64::from(unsafe { port.read() }) & self.mask,
-            Reader::IntervalTimer => self.mask - u64::from(read_interval_timer()),
-            Reader::ApicTimer => self.mask - u64::from(apic::timer_left()),
+            Reader::Power(port) => u64::from(unsafe { port.read() }) & self.mask,
+            Reader::Interval => self.mask - u64::from(read_interval_timer()),
+            Reader::Apic => self.mask - u64::from(apic::timer_left()),
         }
     }
 
@@ -141,12 +141,12 @@ fn event_timer(machine: &acpi::Machine) -> Option<Reference> {
         u64::from(at(PERIOD).read_volatile())
     };
     let frequency = FEMTOSECONDS.checked_div(period)?;
-    let read = Reader::EventTimer(at(COUNTER));
+    let read = Reader::Event(at(COUNTER));
     Some(Reference { source: Source::EventTimer, frequency, mask: u32::MAX.into(), read })
 }
 
 fn power_timer(machine: &acpi::Machine) -> Option<Reference> {
-    let read = Reader::PowerTimer(PortReadOnly::new(machine.power_timer?));
+    let read = Reader::Power(PortReadOnly::new(machine.power_timer?));
     Some(Reference { source: Source::PowerTimer, frequency: 3_579_545, mask: 0xff_ffff, read })
 }
 
@@ -163,7 +163,7 @@ fn interval_timer() -> Option<Reference> {
         source: Source::IntervalTimer,
         frequency: 1_193_182,
         mask: 0xffff,
-        read: Reader::IntervalTimer,
+        read: Reader::Interval,
     })
 }
 
@@ -178,7 +178,7 @@ fn read_interval_timer() -> u16 {
 }
 
 const fn apic_timer(frequency: u64) -> Reference {
-    Reference { source: Source::ApicTimer, frequency, mask: u32::MAX as u64, read: Reader::ApicTimer }
+    Reference { source: Source::ApicTimer, frequency, mask: u32::MAX as u64, read: Reader::Apic }
 }
 
 /// Finds both frequencies.

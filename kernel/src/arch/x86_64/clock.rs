@@ -22,7 +22,7 @@ impl Ratio {
 
     /// `ticks` in the other clock's, rounded up, at least one.
     fn apply(self, ticks: u64) -> u64 {
-        u64::try_from(u128::from(ticks) * u128::from(self.0) >> 32).unwrap_or(u64::MAX).saturating_add(1)
+        u64::try_from((u128::from(ticks) * u128::from(self.0)) >> 32).unwrap_or(u64::MAX).saturating_add(1)
     }
 }
 

@@ -46,11 +46,6 @@ pub fn frame_pointer(frame: Frame) -> NonNull<u8> {
     direct(frame.0 as u64 * PAGE_SIZE as u64)
 }
 
-/// The physical address of something in the kernel's image.
-pub fn physical_in_image<T: ?Sized>(item: *const T) -> u64 {
-    (item.addr() - KERNEL_OFFSET) as u64
-}
-
 unsafe extern "C" {
     static __image_start: u8;
     static __text_start: u8;

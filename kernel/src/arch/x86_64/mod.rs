@@ -157,11 +157,16 @@ impl Machine for Hardware {
         let Found { rates, console_interrupt, .. } = found();
         let features = features::get();
         line(format_args!("processor: {:?}", features.protections));
-        line(format_args!("extended state: {:?}, {} bytes", features.extended_state, features.extended_state_size));
+        line(format_args!(
+            "extended state: {:?}, {} bytes",
+            features.extended_state, features.extended_state_size
+        ));
         let (megahertz, kilohertz) = (rates.counter / 1_000_000, rates.counter / 1000 % 1000);
         line(format_args!("cycle counter: {megahertz}.{kilohertz:03} MHz, {}", rates.source));
         if !features.steady_counter {
-            line(format_args!("cycle counter: may change its speed, so programs may not read the time from it"));
+            line(format_args!(
+                "cycle counter: may change its speed, so programs may not read the time from it"
+            ));
         }
         if !console_interrupt {
             line(format_args!("console: no I/O APIC, so input is only seen when something else happens"));

@@ -19,7 +19,8 @@ pub struct Context {
     extended: ExtendedState,
     /// Whether this CPU's segment bases and extended registers are this program's.
     loaded: bool,
-    /// Whether `run` may go down at once. False when not loaded, and when `rip` has to be looked at first.
+    /// Whether `run` may go down at once. False when not loaded, and when `rip` has to be looked at first, which is always
+    /// but after a system call.
     ready: bool,
 }
 
@@ -158,8 +159,8 @@ impl UserMode for Context {
 }
 
 impl Context {
-    /// Brings into the processor what `park` put away, and looks at an address that the program cannot have run to by
-    /// itself. The fault for it is made up here, because IRET would take it in the kernel.
+    /// Brings into the processor what `park` put away, and looks at where the program is to go on. The fault for an address
+    /// that is not canonical is made up here, because IRET would take it in the kernel.
     #[cold]
     fn make_ready(&mut self) -> Result<(), Trap> {
         if !self.loaded {
@@ -185,6 +186,8 @@ impl Context {
     /// Stopped by something other than a system call.
     #[cold]
     fn interrupted(&mut self, vector: usize) -> Trap {
+        // On some processors a jump to an address that is not canonical arrives there before it faults.
+        self.ready = false;
         if vector < 32 {
             return exceptions::explain(vector, &self.frame);
         }
