@@ -2,46 +2,52 @@
 
 use super::GNOMON;
 use anyhow::{Result, ensure};
-use gnomon_tests::boot::{Boot, Firmware, Hardware, Machine as Board};
+use gnomon_tests::boot::{Boot, Hardware};
 use gnomon_tests::machine::Machine;
 use gnomon_tests::scenario::{Scenario, scenario};
+use gnomon_tools::machine::{Board, Firmware};
 use std::time::Duration;
 
 /// What init says first.
 pub const FIRST_LINE: &str = "gnomon: init at ";
 
 const BOARDS: [(&str, Board); 3] = [("q35", Board::Q35), ("pc", Board::Pc), ("microvm", Board::Microvm)];
-const FIRMWARES: [(&str, Firmware); 2] = [("seabios", Firmware::SeaBios), ("qboot", Firmware::Qboot)];
+const FIRMWARES: [(&str, Firmware); 2] = [("seabios", Firmware::Seabios), ("qboot", Firmware::Qboot)];
 const PROCESSORS: [&str; 2] = ["qemu64", "max"];
 
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
-    for (board, machine) in BOARDS {
+    for (name, board) in BOARDS {
         for (bios, firmware) in FIRMWARES {
             for processor in PROCESSORS {
-                let hardware = Hardware { machine, firmware, processor, ..Hardware::default() };
+                let hardware = Hardware { board, firmware, processor, ..Hardware::default() };
                 // The least memory that is promised with one processor, and more of both.
-                all.push(scenario(format!("boot_{board}_{bios}_{processor}"), &GNOMON, move |m| {
+                all.push(scenario(format!("boot_{name}_{bios}_{processor}"), &GNOMON, move |m| {
                     to_init_and_back(m, Hardware { memory_mib: 64, processors: 1, ..hardware })?;
                     to_init_and_back(m, Hardware { memory_mib: 1024, processors: 2, ..hardware })
                 }));
             }
         }
         // RAM above 4 GiB lies behind a hole, and its addresses do not fit into 32 bits.
-        let large = Hardware { machine, memory_mib: 5 * 1024, ..Hardware::default() };
-        all.push(scenario(format!("boot_{board}_5_gib"), &GNOMON, move |m| {
+        let large = Hardware { board, memory_mib: 5 * 1024, ..Hardware::default() };
+        all.push(scenario(format!("boot_{name}_5_gib"), &GNOMON, move |m| {
             to_init_and_back(m, large)?;
             let total = memory_total_kib(m, large)?;
             ensure!(total > 4_800_000, "of 5 GiB only {total} KiB are there");
             Ok(())
         }));
     }
+    let plain = Hardware { board: Board::Microvm, acpi: false, ..Hardware::default() };
+    all.push(scenario("boot_microvm_without_acpi", &GNOMON, move |m| {
+        to_init_and_back(m, plain)?;
+        to_init_and_back(m, Hardware { processors: 2, memory_mib: 64, ..plain })
+    }));
     // More processors than the kernel has places for must not keep it from booting.
     let many = Hardware { processors: 12, ..Hardware::default() };
     all.push(scenario("boot_12_processors", &GNOMON, move |m| to_init_and_back(m, many)));
-    for (board, machine) in BOARDS {
-        let hardware = Hardware { machine, exit_device: false, ..Hardware::default() };
-        all.push(scenario(format!("power_off_without_exit_device_{board}"), &GNOMON, move |m| {
+    for (name, board) in BOARDS {
+        let hardware = Hardware { board, exit_device: false, ..Hardware::default() };
+        all.push(scenario(format!("power_off_without_exit_device_{name}"), &GNOMON, move |m| {
             m.boot(Boot::default().hardware(hardware).arguments(&["run", "/bin/true"]))?;
             m.expect("init: exit status 0")?;
             m.expect_stand_still()

@@ -4,6 +4,7 @@
 //! alone; a scenario that varies it runs on those.
 
 use crate::archive::Archive;
+use gnomon_tools::machine::{Board, Firmware};
 use gnomon_tools::workspace::Variant;
 
 /// One boot. `Boot::default()` is the default archive with its own init on the fastest hardware.
@@ -72,39 +73,28 @@ impl Boot {
         self
     }
 
-    /// The kernel command line this boot asks for. `first` are the words every boot of that kernel needs, and
-    /// `init_word` is the one by which it is told its init.
-    pub fn command_line(&self, first: &[&str], init_word: &str) -> String {
-        let mut words: Vec<String> = first.iter().map(ToString::to_string).collect();
-        words.extend(self.words.iter().cloned());
-        words.extend(self.init.map(|init| format!("{init_word}={init}")));
-        if !self.arguments.is_empty() {
-            words.push("--".to_string());
-            words.extend(self.arguments.iter().cloned());
-        }
-        words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    /// The words of the kernel command line before `--`. `init_word` is the one by which the kernel is told its init.
+    pub fn words(&self, init_word: &str) -> Vec<String> {
+        let init = self.init.map(|init| format!("{init_word}={init}"));
+        self.words.iter().cloned().chain(init).collect()
     }
-}
-
-/// A word as Linux's command line holds it: in double quotes if it has spaces. It has no way to write a quote.
-fn quoted(word: &str) -> String {
-    assert!(!word.contains('"'), "the kernel command line cannot hold {word:?}");
-    if word.is_empty() || word.contains(' ') { format!("\"{word}\"") } else { word.to_string() }
 }
 
 /// What QEMU emulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hardware {
-    /// `-M`
-    pub machine: Machine,
-    /// `-bios`
+    /// The board.
+    pub board: Board,
+    /// `microvm` alone has a choice here; it does without ACPI when the firmware cannot provide it.
+    pub acpi: bool,
+    /// What runs before the kernel.
     pub firmware: Firmware,
-    /// `-cpu`: `qemu64` or `max`.
+    /// QEMU's name of the processor: `qemu64` or `max`.
     pub processor: &'static str,
-    /// `-m`, in MiB.
+    /// RAM, in MiB.
     pub memory_mib: u32,
-    /// `-smp`
-    pub processors: u32,
+    /// How many processors.
+    pub processors: u8,
     /// `-icount shift=N,sleep=off`: 2^N virtual nanoseconds pass with each instruction.
     pub instruction_clock: Option<u8>,
     /// Whether the isa-debug-exit device is there, by which a kernel can end QEMU with a status.
@@ -114,7 +104,8 @@ pub struct Hardware {
 impl Default for Hardware {
     fn default() -> Hardware {
         Hardware {
-            machine: Machine::Q35,
+            board: Board::Q35,
+            acpi: true,
             firmware: Firmware::Qboot,
             processor: "max",
             memory_mib: 256,
@@ -125,37 +116,15 @@ impl Default for Hardware {
     }
 }
 
-/// QEMU's machines that Gnomon promises to boot on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Machine {
-    /// PCI Express, ICH9.
-    Q35,
-    /// The i440FX of 1996.
-    Pc,
-    /// No PCI at all.
-    Microvm,
-}
-
-/// The firmware that reads the kernel's PVH note and enters it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Firmware {
-    /// QEMU's default.
-    SeaBios,
-    /// A minimal one, some 40 ms quicker.
-    Qboot,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_in_the_order_linux_wants() {
-        let boot = Boot::of("/bin/sh").word("quiet").word("COLOUR=green").arguments(&["-c", "echo hi", ""]);
-        assert_eq!(
-            boot.command_line(&["console=ttyS0"], "init"),
-            "console=ttyS0 quiet COLOUR=green init=/bin/sh -- -c \"echo hi\" \"\""
-        );
-        assert_eq!(Boot::default().command_line(&["console=ttyS0"], "init"), "console=ttyS0");
+    fn init_is_named_in_the_kernels_own_word() {
+        let boot = Boot::of("/bin/sh").word("quiet").word("COLOUR=green");
+        assert_eq!(boot.words("init"), ["quiet", "COLOUR=green", "init=/bin/sh"]);
+        assert_eq!(boot.words("rdinit")[2], "rdinit=/bin/sh");
+        assert!(Boot::default().words("init").is_empty());
     }
 }

@@ -89,7 +89,7 @@ enum Trouble {
 }
 
 impl Session {
-    /// A session not yet begun, with nothing selected. `archive` is asked for when it begins.
+    /// A session not yet begun, with nothing selected. Its logs are called `name`; `archive` is asked for when it begins.
     pub fn new(
         name: &'static str,
         backend: &'static dyn Backend,

@@ -35,7 +35,7 @@ pub enum Firmware {
 /// What the machine's COM1 is connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Console {
-    /// Our standard output; nothing to read.
+    /// Our standard output and input, as they are: every byte goes through, none has a meaning to QEMU.
     Output,
     /// Our terminal, every key going to the machine, except that control-A begins a command to QEMU (`^A x` leaves).
     Terminal,
@@ -46,8 +46,10 @@ pub enum Console {
 /// A machine about to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The folder with `gnomon.elf` and `initramfs.cpio`.
-    pub image: PathBuf,
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The initial file system; without one a kernel can only say so.
+    pub archive: Option<PathBuf>,
     /// The board.
     pub board: Board,
     /// The firmware.
@@ -58,6 +60,8 @@ pub struct Machine {
     pub processors: u8,
     /// How much memory, in QEMU's notation: `256M`.
     pub memory: String,
+    /// Whether the machine has the exit device. Real ones have not, and power off in other ways.
+    pub exit_device: bool,
     /// What COM1 is connected to.
     pub console: Console,
     /// Words for the kernel command line, after `console=ttyS0`.
@@ -69,15 +73,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The machine `make run` boots unless told otherwise.
+    /// The machine `make run` boots unless told otherwise. `image` is the folder with `gnomon.elf` and
+    /// `initramfs.cpio`.
     pub fn new(image: PathBuf) -> Machine {
         Machine {
-            image,
+            kernel: image.join("gnomon.elf"),
+            archive: Some(image.join("initramfs.cpio")),
             board: Board::Q35,
             firmware: Firmware::Qboot,
             cpu: "max".into(),
             processors: 1,
             memory: "256M".into(),
+            exit_device: true,
             console: Console::Output,
             append: String::new(),
             init: Vec::new(),
@@ -117,9 +124,13 @@ impl Machine {
         }
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         qemu.args(["-chardev", &console, "-serial", "chardev:console"]);
-        qemu.args(["-device", &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4")]);
-        qemu.arg("-kernel").arg(self.image.join("gnomon.elf"));
-        qemu.arg("-initrd").arg(self.image.join("initramfs.cpio"));
+        if self.exit_device {
+            qemu.args(["-device", &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4")]);
+        }
+        qemu.arg("-kernel").arg(&self.kernel);
+        if let Some(archive) = &self.archive {
+            qemu.arg("-initrd").arg(archive);
+        }
         qemu.args(["-append", &self.command_line()?]).args(&self.more);
         Ok(qemu)
     }
@@ -188,10 +199,14 @@ mod tests {
         machine.board = Board::Microvm;
         machine.firmware = Firmware::Seabios;
         machine.console = Console::File("/a,b".into());
+        machine.exit_device = false;
+        machine.archive = None;
         let words = words(&machine);
         assert!(words.starts_with("-machine microvm "), "{words}");
         assert!(words.contains("file,id=console,path=/a,,b"), "{words}");
-        assert!(!words.contains("-bios"), "{words}");
+        for absent in ["-bios", "-initrd", "isa-debug-exit"] {
+            assert!(!words.contains(absent), "{words}");
+        }
     }
 
     #[test]

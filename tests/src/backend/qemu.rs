@@ -5,11 +5,12 @@
 //! stand. The same backend boots Gnomon and, for comparison and to prove this bench, Debian's Linux.
 
 use super::{Backend, Ending, Guest};
-use crate::boot::{Boot, Firmware, Hardware, Machine};
+use crate::boot::Boot;
 use crate::debian;
 use crate::failure::{Result, skip};
 use crate::symbols::Symbols;
 use anyhow::{Context, bail};
+use gnomon_tools::machine::{Console, Machine};
 use gnomon_tools::workspace;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -48,13 +49,40 @@ impl Qemu {
         }
     }
 
-    fn command_line(&self, boot: &Boot) -> String {
+    /// The words of the command line, without the console that every kernel is told.
+    fn words(&self, boot: &Boot) -> Vec<String> {
         match self {
-            Qemu::Gnomon => boot.command_line(&["console=ttyS0"], "init"),
+            Qemu::Gnomon => boot.words("init"),
             // Linux calls the program of an initial archive `rdinit`; `panic=-1` with `-no-reboot` ends QEMU at a
             // panic; without `tsc=reliable` an emulated TSC is distrusted and the vDSO falls back to system calls.
-            Qemu::Debian => boot.command_line(&["console=ttyS0", "panic=-1", "tsc=reliable"], "rdinit"),
+            Qemu::Debian => [vec!["panic=-1".into(), "tsc=reliable".into()], boot.words("rdinit")].concat(),
         }
+    }
+
+    /// The machine, except for the monitor.
+    fn machine(&self, boot: &Boot) -> Result<Machine> {
+        let hardware = &boot.hardware;
+        let mut more = Vec::new();
+        if !hardware.acpi {
+            more.extend(["-machine", "acpi=off"].map(String::from));
+        }
+        if let Some(shift) = hardware.instruction_clock {
+            more.extend(["-icount".to_string(), format!("shift={shift},sleep=off")]);
+        }
+        Ok(Machine {
+            kernel: self.kernel(boot)?,
+            archive: boot.archive.file()?,
+            board: hardware.board,
+            firmware: hardware.firmware,
+            cpu: hardware.processor.to_string(),
+            processors: hardware.processors,
+            memory: format!("{}M", hardware.memory_mib),
+            exit_device: hardware.exit_device,
+            console: Console::Output,
+            append: self.words(boot).join(" "),
+            init: boot.arguments.clone(),
+            more,
+        })
     }
 }
 
@@ -72,56 +100,28 @@ impl Backend for Qemu {
     }
 
     fn start(&self, boot: &Boot, stem: &Path) -> Result<Box<dyn Guest>> {
-        let kernel = self.kernel(boot)?;
+        let machine = self.machine(boot)?;
+        let mut command = machine.command()?;
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let number = MADE.fetch_add(1, Relaxed);
         // Not beside the log: the path of a socket may not be longer than 107 bytes.
         let monitor = std::env::temp_dir().join(format!("gnomon-monitor-{}-{number}", std::process::id()));
         let _ = std::fs::remove_file(&monitor);
-        let mut command = Command::new(QEMU);
-        command.args(hardware_arguments(&boot.hardware));
-        command.args(["-display", "none", "-no-reboot", "-chardev", "stdio,id=console,signal=off"]);
-        command.args(["-serial", "chardev:console"]);
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
-        command.arg("-kernel").arg(&kernel);
-        command.arg("-append").arg(self.command_line(boot));
-        if let Some(archive) = boot.archive.file()? {
-            command.arg("-initrd").arg(archive);
-        }
         let complaints = stem.with_extension("qemu");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&complaints)?);
         let has_exit_device = boot.hardware.exit_device && matches!(self, Qemu::Gnomon);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot start {QEMU}"))?;
-        Ok(Box::new(Emulated { child, started, monitor, complaints, kernel, has_exit_device }))
+        Ok(Box::new(Emulated {
+            child,
+            started,
+            monitor,
+            complaints,
+            kernel: machine.kernel,
+            has_exit_device,
+        }))
     }
-}
-
-/// The arguments that describe the machine, and nothing of what runs on it.
-fn hardware_arguments(hardware: &Hardware) -> Vec<String> {
-    let machine = match (hardware.machine, hardware.firmware) {
-        (Machine::Q35, _) => "q35",
-        (Machine::Pc, _) => "pc",
-        (Machine::Microvm, Firmware::SeaBios) => "microvm",
-        // A microvm takes qboot when it is asked to do without ACPI; naming both makes each of them meet the kernel.
-        (Machine::Microvm, Firmware::Qboot) => "microvm,acpi=off",
-    };
-    let mut arguments: Vec<String> =
-        ["-M", machine, "-nodefaults", "-no-user-config"].map(String::from).to_vec();
-    let mut add = |name: &str, value: String| arguments.extend([name.to_string(), value]);
-    if hardware.firmware == Firmware::Qboot {
-        add("-bios", "qboot.rom".to_string());
-    }
-    add("-cpu", hardware.processor.to_string());
-    add("-m", format!("{}M", hardware.memory_mib));
-    add("-smp", hardware.processors.to_string());
-    if let Some(shift) = hardware.instruction_clock {
-        add("-icount", format!("shift={shift},sleep=off"));
-    }
-    if hardware.exit_device {
-        add("-device", "isa-debug-exit,iobase=0xf4,iosize=4".to_string());
-    }
-    arguments
 }
 
 struct Emulated {
@@ -242,29 +242,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hardware_becomes_arguments() {
-        let plain = hardware_arguments(&Hardware::default()).join(" ");
-        assert!(plain.starts_with("-M q35 -nodefaults"), "{plain}");
-        assert!(plain.contains("-bios qboot.rom -cpu max -m 256M -smp 1 -device isa-debug-exit"), "{plain}");
-        let other = Hardware {
-            machine: Machine::Microvm,
-            firmware: Firmware::SeaBios,
-            instruction_clock: Some(0),
-            exit_device: false,
-            ..Hardware::default()
-        };
-        let other = hardware_arguments(&other).join(" ");
-        assert!(other.starts_with("-M microvm ") && other.contains("-icount shift=0,sleep=off"), "{other}");
-        assert!(!other.contains("-bios") && !other.contains("isa-debug-exit"), "{other}");
-    }
-
-    #[test]
     fn linux_is_spoken_to_in_its_own_words() {
-        let boot = Boot::of("/bin/sh").arguments(&["-c", "init=1"]);
-        assert_eq!(
-            Qemu::Debian.command_line(&boot),
-            "console=ttyS0 panic=-1 tsc=reliable rdinit=/bin/sh -- -c init=1"
-        );
+        let boot = Boot::of("/bin/sh").word("quiet");
+        assert_eq!(Qemu::Gnomon.words(&boot), ["quiet", "init=/bin/sh"]);
+        assert_eq!(Qemu::Debian.words(&boot), ["panic=-1", "tsc=reliable", "quiet", "rdinit=/bin/sh"]);
     }
 
     #[test]
