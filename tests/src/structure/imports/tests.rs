@@ -93,3 +93,10 @@ fn unknown_parts_are_wrong() {
     assert!(complaint("utilities/x.rs", "use crate::abi::x;").contains("no part of the kernel's order"));
     assert!(complaint("main.rs", "use crate::utilities::x;").contains("no part of the kernel's order"));
 }
+
+#[test]
+fn the_machine_hands_over_and_nobody_else() {
+    assert_eq!(complaint("arch/x86_64/mod.rs", "fn f() { crate::start(information) }"), "");
+    assert!(!complaint("mm/heap.rs", "fn f() { crate::start(information) }").is_empty());
+    assert!(!complaint("arch/x86_64/mod.rs", "fn f() { crate::start::again() }").is_empty());
+}
