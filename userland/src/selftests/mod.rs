@@ -7,10 +7,12 @@ mod clock_rules;
 mod clock_shift;
 mod clone3;
 mod clone_legacy;
+mod faults;
 mod freezing;
 mod futex_time;
 pub mod helper;
 mod lifecycle;
+mod mappings;
 mod namespace_limit;
 mod nsfs;
 mod offsets_bounds;
@@ -21,10 +23,12 @@ mod offsets_write;
 mod proc_time;
 mod setns;
 mod sleeping;
+mod special_mappings;
 mod support;
 mod threads_and_namespaces;
 mod unshare_rules;
 mod user_namespaces;
+mod vvar_pages;
 
 use crate::ktap::Plan;
 
@@ -63,6 +67,8 @@ selftests! {
     nsfs
     namespace_limit
     user_namespaces
+    vvar_pages
+    special_mappings
 }
 
 /// The paths of all selftests in the image.

@@ -62,13 +62,17 @@ pub const VERSION: &CStr = c"LINUX_2.6";
 impl Vdso {
     /// The image of this process, or None where the kernel gave none.
     pub fn find() -> Option<Vdso> {
-        // SAFETY: reads the auxiliary vector.
-        let base = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize;
-        if base == 0 {
-            return None;
+        match Vdso::find_base() {
+            0 => None,
+            // SAFETY: the kernel promises a mapped ELF image at this address.
+            base => unsafe { Vdso::at(base) },
         }
-        // SAFETY: the kernel promises a mapped ELF image at this address.
-        unsafe { Vdso::at(base) }
+    }
+
+    /// AT_SYSINFO_EHDR as it stood at the start of the program; 0 where there is none.
+    pub fn find_base() -> usize {
+        // SAFETY: reads the auxiliary vector.
+        unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) as usize }
     }
 
     /// The image mapped at `base`; None when it lacks a table that a lookup needs.
