@@ -5,7 +5,7 @@
 //! sides of that page. It has no dependency and no state.
 //!
 //! There are two crate roots over the same files. This one is for the kernel and the tests. `image.rs` is compiled by
-//! itself into the object that becomes `vdso.so`; it adds the exported symbols and leaves out [`write`].
+//! itself into the object that becomes `vdso.so`; it adds the exported symbols and leaves out [`mod@write`].
 //!
 //! # For the kernel
 //!
@@ -49,7 +49,7 @@
 //! For other bookkeeping (accumulating a tick, turning cycles into a `u64` of nanoseconds) use [`cycles`], so that the
 //! rounding is the reader's.
 //!
-//! **A namespace's page**, once, when its first task enters it: [`write::fill_namespace_page`] (feature `time_ns`).
+//! **A namespace's page**, once, when its first task enters it: `write::fill_namespace_page` (feature `time_ns`).
 //!
 //! **getcpu** is read with `lsl` from segment selector [`calls::PROCESSOR_SELECTOR`]: on each processor a data segment of
 //! privilege level 3 whose limit (not scaled) is `node << 12 | cpu`. Without it the system call is made.
