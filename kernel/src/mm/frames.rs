@@ -38,8 +38,8 @@ const NONE: u32 = u32::MAX;
 struct Row {
     /// References to the frame while it is in use.
     count: AtomicU32,
-    /// Of the first frame of a free block: 1 + its order. Of every other frame: 0.
-    free_order: AtomicU32,
+    /// Of the first frame of a free block: its order and whose it is, as [`Zone::mark`] says. Of every other frame: 0.
+    free: AtomicU32,
     /// Of the first frame of a free block: its neighbours in the list.
     next: AtomicU32,
     previous: AtomicU32,
@@ -47,6 +47,7 @@ struct Row {
 
 /// Part of the memory with free lists of its own.
 struct Zone {
+    account: Account,
     /// Frames that come back to this zone. The general zone takes what is in no other.
     range: Range<u32>,
     /// First block of each order.
@@ -75,6 +76,8 @@ struct Frames {
 static FRAMES: Once<Frames> = Once::new();
 
 fn frames() -> &'static Frames {
+    #[cfg(test)]
+    tests::prepare();
     FRAMES.get().expect("frames are asked for before frames::initialize")
 }
 
@@ -109,13 +112,13 @@ pub fn initialize(boot: &BootInformation) {
     assert!(FRAMES.get().is_none(), "the frames are already looked after");
     let frames = FRAMES.call_once(|| Frames {
         rows: make_rows(Frame(table_start), boot.frame_limit as usize),
-        zones: SpinLock::new([Zone::new(0..0), Zone::new(0..0)]),
+        zones: SpinLock::new([Zone::new(Account::General), Zone::new(Account::Reserve)]),
         total: AtomicUsize::new(0),
         tables: AtomicUsize::new(0),
     });
     set_reserve_aside(frames, &mut free);
     for range in free {
-        release(range);
+        frames.add(range);
     }
 }
 
@@ -125,7 +128,7 @@ fn make_rows(start: Frame, length: usize) -> &'static [Row] {
     for index in 0..length {
         let row = Row {
             count: AtomicU32::new(0),
-            free_order: AtomicU32::new(0),
+            free: AtomicU32::new(0),
             next: AtomicU32::new(NONE),
             previous: AtomicU32::new(NONE),
         };
@@ -151,14 +154,20 @@ fn set_reserve_aside(frames: &Frames, free: &mut ArrayVec<Range<u32>, 64>) {
     zones[Account::Reserve as usize].insert_range(frames.rows, reserved);
     frames.total.fetch_add(size as usize, Ordering::Relaxed);
     drop(zones);
-    release(tail);
+    frames.add(tail);
+}
+
+impl Frames {
+    /// Adds free frames to the general zone.
+    fn add(&self, range: Range<u32>) {
+        self.total.fetch_add(range.len(), Ordering::Relaxed);
+        self.zones.lock()[Account::General as usize].insert_range(self.rows, range);
+    }
 }
 
 /// Adds free frames that were not known as such before: what the machine used while booting, the unpacked archive.
 pub fn release(range: Range<u32>) {
-    let frames = frames();
-    frames.total.fetch_add(range.len(), Ordering::Relaxed);
-    frames.zones.lock()[Account::General as usize].insert_range(frames.rows, range);
+    frames().add(range);
 }
 
 /// How memory is used now.
@@ -188,10 +197,12 @@ pub(super) fn reserve_state() -> (usize, usize) {
 
 /// Takes 2^order contiguous frames, aligned to their number. Their contents are whatever was there.
 pub(super) fn allocate_run(account: Account, order: usize) -> Option<Frame> {
+    #[cfg(test)]
+    tests::may_take(account, 1 << order).then_some(())?;
     let frames = frames();
     let frame = frames.zones.lock()[account as usize].take(frames.rows, order)?;
     #[cfg(test)]
-    balance::add(1 << order);
+    tests::note(1 << order);
     Some(frame)
 }
 
@@ -202,15 +213,20 @@ pub(super) fn allocate_run(account: Account, order: usize) -> Option<Frame> {
 pub(super) unsafe fn free_run(first: Frame, order: usize) {
     let frames = frames();
     #[cfg(test)]
-    balance::add(-(1 << order));
+    tests::note(-(1 << order));
     let mut zones = frames.zones.lock();
     let zone = if zones[1].range.contains(&first.0) { &mut zones[1] } else { &mut zones[0] };
     zone.put(frames.rows, first.0, order);
 }
 
 impl Zone {
-    const fn new(range: Range<u32>) -> Self {
-        Self { range, heads: [NONE; ORDERS], free: 0 }
+    const fn new(account: Account) -> Self {
+        Self { account, range: 0..0, heads: [NONE; ORDERS], free: 0 }
+    }
+
+    /// How the first row of a free block of this zone is marked: blocks of two zones never join.
+    const fn mark(&self, order: usize) -> u32 {
+        (1 + order + ORDERS * self.account as usize) as u32
     }
 
     /// Adds a range of any size and alignment, as the fewest blocks.
@@ -241,12 +257,8 @@ impl Zone {
         self.free += 1 << order;
         while order < ORDERS - 1 {
             let other = first ^ (1 << order);
-            // The other half may lie in the other zone, whose blocks never join ours.
-            let ours = self.range.is_empty() || self.range.contains(&other);
-            let free = rows
-                .get(other as usize)
-                .is_some_and(|row| row.free_order.load(Ordering::Relaxed) == order as u32 + 1);
-            if !ours || !free {
+            if rows.get(other as usize).map(|row| row.free.load(Ordering::Relaxed)) != Some(self.mark(order))
+            {
                 break;
             }
             self.unlink(rows, other, order);
@@ -259,7 +271,7 @@ impl Zone {
     fn link(&mut self, rows: &[Row], first: u32, order: usize) {
         let row = &rows[first as usize];
         let next = core::mem::replace(&mut self.heads[order], first);
-        row.free_order.store(order as u32 + 1, Ordering::Relaxed);
+        row.free.store(self.mark(order), Ordering::Relaxed);
         row.previous.store(NONE, Ordering::Relaxed);
         row.next.store(next, Ordering::Relaxed);
         if next != NONE {
@@ -270,7 +282,7 @@ impl Zone {
     fn unlink(&mut self, rows: &[Row], first: u32, order: usize) {
         let row = &rows[first as usize];
         let (next, previous) = (row.next.load(Ordering::Relaxed), row.previous.load(Ordering::Relaxed));
-        row.free_order.store(0, Ordering::Relaxed);
+        row.free.store(0, Ordering::Relaxed);
         match previous {
             NONE => self.heads[order] = next,
             previous => rows[previous as usize].next.store(next, Ordering::Relaxed),
@@ -441,21 +453,6 @@ pub fn table_frames() -> &'static dyn TableFrames {
     &Tables
 }
 
-/// Frames taken less frames given back, by this thread: each unit test runs in a thread of its own, so this is exact
-/// even while others run beside it.
 #[cfg(test)]
-pub mod balance {
-    extern crate std;
-    use core::cell::Cell;
-
-    std::thread_local!(static BALANCE: Cell<isize> = const { Cell::new(0) });
-
-    pub(super) fn add(frames: isize) {
-        BALANCE.set(BALANCE.get() + frames);
-    }
-
-    /// Frames this thread holds.
-    pub fn now() -> isize {
-        BALANCE.get()
-    }
-}
+#[path = "tests/frames.rs"]
+pub mod tests;

@@ -37,3 +37,6 @@ pub use frames::PageRef;
 pub use placement::{MapRequest, Placement};
 pub use regions::{Backing, RegionFlags};
 pub use source::PageSource;
+
+#[cfg(test)]
+pub mod tests;

@@ -272,7 +272,7 @@ impl Regions {
             if ceiling.saturating_sub(region.end) >= length {
                 break;
             }
-            ceiling = ceiling.min(guarded_start(*start, region));
+            ceiling = guarded_start(*start, region).min(window.end);
         }
         let place = ceiling.checked_sub(length)?;
         (place >= window.start).then_some(place)
