@@ -17,6 +17,14 @@ mod um;
 #[cfg(target_os = "none")]
 mod x86_64;
 
+// Plain computations of the bare machine, which any machine can test.
+#[cfg(all(test, not(target_os = "none")))]
+#[path = "x86_64/calendar.rs"]
+mod calendar;
+#[cfg(all(test, not(target_os = "none")))]
+#[path = "x86_64/ranges.rs"]
+mod ranges;
+
 #[cfg(not(target_os = "none"))]
 use um as machine;
 #[cfg(target_os = "none")]

@@ -10,7 +10,7 @@
 //! refuses 64-bit ELF files; Linux's own boot protocol wants a "bzImage" with a setup header; UEFI wants a PE file.)
 //!
 //! What the code below does, in this order, because each step needs the one before:
-//! 1. Load CR3 with page tables that the assembler has already filled in, turn on PAE, long mode and no-execute in EFER,
+//! 1. Ask CPUID for long mode and no-execute pages. Load CR3 with page tables that the assembler has already filled in, turn on PAE, long mode and no-execute in EFER,
 //!    then paging. The processor is now in long mode, still running 32-bit code.
 //! 2. Load a descriptor table with a 64-bit code segment and jump through it: now the code is 64-bit, but still at its
 //!    physical address.
@@ -68,7 +68,16 @@ core::arch::global_asm!(
     ".global pvh_start", // Global, because the linker script names it as the entry point.
     "pvh_start:",
     "cld",
-    // EBX, the start_info's address, is left alone until Rust gets it.
+    "mov edi, ebx", // The start_info's address is kept here until Rust gets it; CPUID writes EBX.
+    "mov eax, 0x80000000",
+    "cpuid",
+    "cmp eax, 0x80000001", // Does it have the leaf that tells?
+    "jb 2f",
+    "mov eax, 0x80000001",
+    "cpuid",
+    "and edx, {has_long_mode_and_nx}",
+    "cmp edx, {has_long_mode_and_nx}",
+    "jne 2f",
     "mov eax, offset boot_level4 - {offset}",
     "mov cr3, eax",
     "mov eax, cr4",
@@ -86,6 +95,21 @@ core::arch::global_asm!(
     ".byte 0xea",
     ".long boot_64 - {offset}",
     ".word 0x10",
+    // A processor that will not do: say so on the serial port as the firmware left it, and stop.
+    "2:",
+    "mov esi, offset boot_refusal - {offset}",
+    "mov dx, 0x3f8",
+    "3:",
+    "lodsb",
+    "test al, al",
+    "jz 5f",
+    "out dx, al",
+    "jmp 3b",
+    "5:",
+    "hlt",
+    "jmp 5b",
+    "boot_refusal:",
+    ".asciz \"Gnomon needs a 64-bit processor with no-execute pages\\r\\n\"",
     ".code64",
     "boot_64:",
     "movabs rax, offset boot_high",
@@ -99,6 +123,7 @@ core::arch::global_asm!(
     "xor eax, eax",
     "mov fs, eax",
     "mov gs, eax",
+    "mov ebx, edi",
     // `.bss` by eights: several times faster than by bytes where the processor is emulated.
     "mov rdi, offset __bss_start",
     "mov rcx, offset __bss_end",
@@ -113,6 +138,7 @@ core::arch::global_asm!(
     ".popsection",
     offset = const KERNEL_OFFSET,
     direct_slot = const (DIRECT_MAP >> 39) & 511,
+    has_long_mode_and_nx = const 1 << 29 | 1 << 20,
     pae = const 1 << 5,
     efer = const 0xc000_0080_u32,
     // LME: enable long mode; NXE: bit 63 of an entry forbids execution.

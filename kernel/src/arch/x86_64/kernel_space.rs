@@ -8,6 +8,7 @@
 //! GiB where the processor has them and 2 MiB otherwise, so that 4 GiB cost four pages of tables at most.
 
 use super::layout::{self, DEVICES, DIRECT_MAP, KERNEL_OFFSET, frames_of};
+use super::ranges::{self, Ranges};
 use super::start_info::Loaded;
 use crate::arch::PAGE_SIZE;
 use arrayvec::ArrayVec;
@@ -51,7 +52,7 @@ unsafe fn entry_at<'a>(table: u64, index: usize) -> &'a mut PageTableEntry {
 
 /// Makes tables out of free memory, from its lower end.
 struct Builder<'a> {
-    free: &'a mut ArrayVec<Range<u32>, 64>,
+    free: &'a mut Ranges<u32>,
     root: u64,
     has_1_gib_pages: bool,
 }
@@ -126,25 +127,12 @@ impl Builder<'_> {
 
 /// The physical memory that the direct map shows: RAM, outwards to 2 MiB, in ascending pieces that do not touch. What
 /// shares those 2 MiB with RAM (the firmware's tables, mostly) may be read through it too.
-pub fn direct_ranges(loaded: &Loaded) -> ArrayVec<Range<u64>, 64> {
-    let mut ranges: ArrayVec<Range<u64>, 64> = loaded
-        .ram
-        .iter()
-        .map(|range| range.start / SIZE_2_MIB * SIZE_2_MIB..range.end.next_multiple_of(SIZE_2_MIB))
-        .collect();
-    ranges.sort_unstable_by_key(|range| range.start);
-    let mut merged: ArrayVec<Range<u64>, 64> = ArrayVec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(previous) if range.start <= previous.end => previous.end = previous.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
+pub fn direct_ranges(loaded: &Loaded) -> Ranges<u64> {
+    ranges::cover(&loaded.ram, SIZE_2_MIB)
 }
 
 /// Builds the tables from free memory and puts them in force. Gives the memory of the way here back to `free`.
-pub fn enter(loaded: &Loaded, free: &mut ArrayVec<Range<u32>, 64>, has_1_gib_pages: bool) {
+pub fn enter(loaded: &Loaded, free: &mut Ranges<u32>, has_1_gib_pages: bool) {
     let mut builder = Builder { free, root: 0, has_1_gib_pages };
     builder.root = builder.new_table();
     for range in &direct_ranges(loaded) {
@@ -180,7 +168,7 @@ pub fn map_device(physical: u64) -> NonNull<u8> {
     let mut pages = DEVICE_PAGES.lock();
     let index = pages.iter().position(|&mapped| mapped == page).unwrap_or_else(|| {
         pages.push(page); // A panic when full: there is a fixed number of kinds of device.
-        let mut builder = Builder { free: &mut ArrayVec::new(), root: root(), has_1_gib_pages: false };
+        let mut builder = Builder { free: &mut Ranges::new(), root: root(), has_1_gib_pages: false };
         let address = NEXT_DEVICE.fetch_add(PAGE_SIZE, Ordering::Relaxed);
         builder.map(address, page, PAGE_SIZE as u64, DEVICE);
         pages.len() - 1

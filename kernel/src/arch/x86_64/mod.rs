@@ -9,6 +9,7 @@
 mod acpi;
 mod apic;
 mod boot;
+mod calendar;
 mod calibration;
 mod clock;
 mod cpu;
@@ -23,6 +24,7 @@ mod layout;
 mod paging;
 mod power;
 mod random;
+mod ranges;
 mod report;
 mod rtc;
 mod serial;

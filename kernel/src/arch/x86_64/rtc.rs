@@ -4,6 +4,7 @@
 //! another register says, and once a second there is a moment in which they do not belong together. So they are read
 //! until two readings agree, with no update under way. It is taken to keep UTC, as QEMU's does.
 
+use super::calendar;
 use x86_64::instructions::port::Port;
 
 const SECONDS: u8 = 0x00;
@@ -19,12 +20,6 @@ const USUAL_CENTURY: u8 = 0x32;
 
 /// In status A: an update comes within 244 microseconds.
 const UPDATING: u8 = 1 << 7;
-/// In status B: registers are binary, not decimal digits.
-const BINARY: u8 = 1 << 2;
-/// In status B: hours 0 to 23.
-const HOURS_24: u8 = 1 << 1;
-/// In the hours of a 12-hour clock.
-const AFTERNOON: u8 = 1 << 7;
 
 /// How often to look before giving up: an update lasts 2 ms at most, and a look takes more than 100 ns.
 const PATIENCE: usize = 100_000;
@@ -58,42 +53,5 @@ pub fn read_time(century_register: Option<u8>) -> Option<u64> {
         }
         last = next;
     }
-    seconds_since_1970(last, read(STATUS_B)).map(|seconds| seconds * 1_000_000_000)
-}
-
-/// The registers, in the order above, as a time.
-fn seconds_since_1970(registers: [u8; 7], status_b: u8) -> Option<u64> {
-    let number = |value: u8| {
-        let decimal = (value >> 4) * 10 + (value & 0xf);
-        u64::from(if status_b & BINARY != 0 { value } else { decimal })
-    };
-    let [seconds, minutes, hours, day, month, year, century] = registers;
-    let mut hour = number(hours & !AFTERNOON);
-    if status_b & HOURS_24 == 0 {
-        hour = hour % 12 + if hours & AFTERNOON != 0 { 12 } else { 0 };
-    }
-    let (second, minute, day, month) = (number(seconds), number(minutes), number(day), number(month));
-    let century = number(century);
-    let year = number(year)
-        + if (19..=29).contains(&century) {
-            century * 100
-        } else if number(year) < 70 {
-            2000
-        } else {
-            1900
-        };
-    let is_time = second < 61 && minute < 60 && hour < 24;
-    let is_date = (1..=31).contains(&day) && (1..=12).contains(&month) && year >= 1970;
-    (is_time && is_date)
-        .then(|| ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second)
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar. Years are made to begin in March, so that the leap day is a
-/// year's last; a month's first day is then a linear function, rounded down.
-const fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    const TO_1970_FROM_YEAR_0: u64 = 719_468;
-    let year = if month <= 2 { year - 1 } else { year };
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - TO_1970_FROM_YEAR_0
+    calendar::seconds_since_1970(last, read(STATUS_B)).map(|seconds| seconds * 1_000_000_000)
 }

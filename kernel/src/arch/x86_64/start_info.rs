@@ -4,7 +4,8 @@
 //! may use that RAM; only the initial archive stays where it is and is kept out of the free ranges.
 
 use super::layout::{self, frames_of};
-use crate::arch::BootInformation;
+use super::ranges::{self, Ranges};
+use crate::arch::{BootInformation, PAGE_SIZE};
 use arrayvec::ArrayVec;
 use core::ops::Range;
 
@@ -55,9 +56,7 @@ const LOW_MEMORY_END: u64 = 1 << 20;
 /// What was copied.
 pub struct Loaded {
     /// RAM, in bytes of physical memory, ascending as the loader gave it.
-    pub ram: ArrayVec<Range<u64>, 64>,
-    /// Every entry of the map, RAM or not, that may hold a firmware table.
-    pub described: ArrayVec<Range<u64>, 64>,
+    pub ram: Ranges<u64>,
     /// Where the initial archive lies.
     pub initramfs: Option<Range<u64>>,
     /// The words after `-append`.
@@ -90,8 +89,7 @@ pub unsafe fn read(address: u64) -> Loaded {
     assert!(info.version >= 1, "the loader passed no memory map");
 
     let mut loaded = Loaded {
-        ram: ArrayVec::new(),
-        described: ArrayVec::new(),
+        ram: Ranges::new(),
         initramfs: None,
         command_line: ArrayVec::new(),
         acpi_root: (info.root_pointer != 0).then_some(info.root_pointer),
@@ -101,9 +99,8 @@ pub unsafe fn read(address: u64) -> Loaded {
         let range = entry.start..entry.start.saturating_add(entry.size);
         if entry.kind == KIND_RAM {
             // A map with more ranges than anybody has seen: the rest stays unused.
-            let _ = loaded.ram.try_push(range.clone());
+            let _ = loaded.ram.try_push(range);
         }
-        let _ = loaded.described.try_push(range);
     }
     // SAFETY: the loader left as many entries there as it says.
     for module in unsafe { table::<Module>(info.modules, info.module_count.min(1)) } {
@@ -119,42 +116,30 @@ pub unsafe fn read(address: u64) -> Loaded {
 
 impl Loaded {
     /// The RAM that neither the kernel's image nor the archive nor the firmware lies in, in whole frames.
-    pub fn free_memory(&self) -> ArrayVec<Range<u32>, 64> {
+    pub fn free_memory(&self) -> Ranges<u32> {
         let image = layout::image();
         let physical = |address: usize| (address - layout::KERNEL_OFFSET) as u64;
-        let kernel = physical(image.boot.start)..physical(image.symbols.end);
-        let taken = [0..LOW_MEMORY_END, kernel, self.initramfs.clone().unwrap_or(0..0)].map(frames_of);
+        let kernel = frames_of(physical(image.boot.start)..physical(image.symbols.end));
+        let archive = self.initramfs.clone().map_or(0..0, frames_of);
+        let overlap = archive.start < kernel.end && kernel.start < archive.end;
+        assert!(
+            !overlap,
+            "the loader put the initial archive over the kernel: there is too little RAM for both"
+        );
 
-        let mut free: ArrayVec<Range<u32>, 64> = ArrayVec::new();
-        for range in &self.ram {
-            // Inwards: a frame must be RAM whole.
-            let first = range.start.div_ceil(4096) as u32;
-            let end = (range.end / 4096) as u32;
-            let mut pieces: ArrayVec<Range<u32>, 4> = ArrayVec::new();
-            if first < end {
-                pieces.push(first..end);
-            }
-            for hole in &taken {
-                let mut next: ArrayVec<Range<u32>, 4> = ArrayVec::new();
-                for piece in pieces {
-                    let below = piece.start..piece.end.min(hole.start);
-                    let above = piece.start.max(hole.end)..piece.end;
-                    next.extend([below, above].into_iter().filter(|part| part.start < part.end));
-                }
-                pieces = next;
-            }
-            for piece in pieces {
-                let _ = free.try_push(piece);
-            }
-        }
-        free
+        // Inwards: a frame must be RAM whole.
+        let page = PAGE_SIZE as u64;
+        let whole = self.ram.iter().map(|range| range.start.div_ceil(page) as u32..(range.end / page) as u32);
+        let whole: Ranges<u32> = whole.collect();
+        ranges::without(&whole, &[frames_of(0..LOW_MEMORY_END), kernel, archive])
     }
 
     /// Turns it into what the kernel wants to know; `free` is what is left of [`Self::free_memory`] by now.
-    pub fn into_boot_information(self, free: ArrayVec<Range<u32>, 64>) -> BootInformation {
+    pub fn into_boot_information(self, free: Ranges<u32>) -> BootInformation {
         static COMMAND_LINE: spin::Once<ArrayVec<u8, COMMAND_LINE_LIMIT>> = spin::Once::new();
 
-        let frame_limit = self.ram.iter().map(|range| (range.end / 4096) as u32).max().unwrap_or(0);
+        let frame_limit =
+            self.ram.iter().map(|range| (range.end / PAGE_SIZE as u64) as u32).max().unwrap_or(0);
         let initramfs = self.initramfs.as_ref().map(|range| {
             let start = layout::direct(range.start).as_ptr();
             // SAFETY: the loader put the archive there, the direct map reaches it, and `free_memory` leaves it out.

@@ -21,7 +21,7 @@
 //! filled in, or is damaged, names nothing.
 
 /// How many bytes are reserved.
-pub const RESERVED: usize = 384 * 1024;
+pub const RESERVED: usize = 192 * 1024;
 
 /// What a filled table begins with.
 pub const MAGIC: [u8; 8] = *b"GNOMSYMS";
