@@ -28,7 +28,10 @@ mod support;
 mod threads_and_namespaces;
 mod unshare_rules;
 mod user_namespaces;
+mod vdso_functions;
+mod vdso_image;
 mod vvar_pages;
+mod zero_system_calls;
 
 use crate::ktap::Plan;
 
@@ -69,6 +72,9 @@ selftests! {
     user_namespaces
     vvar_pages
     special_mappings
+    vdso_image
+    vdso_functions
+    zero_system_calls
 }
 
 /// The paths of all selftests in the image.
