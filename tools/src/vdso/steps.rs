@@ -10,16 +10,48 @@ use std::ops::Range;
 /// A function of the image with its first three arguments.
 pub type Call = (usize, [usize; 3]);
 
+/// The moment before an instruction of the image is executed.
+pub struct Step {
+    /// The registers at that moment.
+    pub registers: libc::user_regs_struct,
+    /// How many instructions of this call have been executed.
+    pub count: usize,
+    process: i32,
+}
+
+impl Step {
+    /// The eight bytes at an address of the traced process.
+    pub fn memory(&self, address: u64) -> Result<u64> {
+        // SAFETY: reads from a stopped child. The call returns the word itself, and -1 may be one: errno tells.
+        let word = unsafe {
+            *libc::__errno_location() = 0;
+            libc::ptrace(libc::PTRACE_PEEKDATA, self.process, address, 0)
+        };
+        let error = std::io::Error::last_os_error();
+        ensure!(error.raw_os_error() == Some(0), "no memory at {address:#x}: {error}");
+        Ok(word as u64)
+    }
+}
+
 /// For each call, the instructions executed inside `text`, from the first of the function to its return.
 ///
 /// System calls count as one instruction each. A call that faults, or does not end, is an error.
 pub fn count(text: Range<usize>, calls: &[Call]) -> Result<Vec<usize>> {
+    observe(text, calls, &mut |_| Ok(()))
+}
+
+/// The same, and shows every step to `look`; an error of its ends the count.
+pub fn observe(
+    text: Range<usize>,
+    calls: &[Call],
+    look: &mut dyn FnMut(&Step) -> Result<()>,
+) -> Result<Vec<usize>> {
     // SAFETY: the child only makes the calls below, which neither allocate nor take locks.
     match unsafe { libc::fork() } {
         -1 => bail!("fork: {}", std::io::Error::last_os_error()),
         0 => child(calls),
         child => {
-            let counts = watch(child, text, calls.len());
+            let counts = watch(child, text, calls.len(), look);
             // SAFETY: our own child, which has not been waited for to its end.
             unsafe {
                 libc::kill(child, libc::SIGKILL);
@@ -46,7 +78,12 @@ fn child(calls: &[Call]) -> ! {
 }
 
 /// The tracer: single-steps until every call has entered and left `text`.
-fn watch(child: i32, text: Range<usize>, calls: usize) -> Result<Vec<usize>> {
+fn watch(
+    child: i32,
+    text: Range<usize>,
+    calls: usize,
+    look: &mut dyn FnMut(&Step) -> Result<()>,
+) -> Result<Vec<usize>> {
     const MANY: usize = 10_000;
     let mut counts = vec![0; calls];
     let (mut call, mut inside, mut outside) = (0, false, 0);
@@ -61,6 +98,7 @@ fn watch(child: i32, text: Range<usize>, calls: usize) -> Result<Vec<usize>> {
         };
         if text.contains(&(registers.rip as usize)) {
             inside = true;
+            look(&Step { registers, count: counts[call], process: child })?;
             counts[call] += 1;
             ensure!(counts[call] < MANY, "call {call} does not end: it is at {:#x}", registers.rip);
         } else if inside {

@@ -4,6 +4,7 @@ mod calls;
 mod damage;
 mod object;
 mod steps;
+mod unwind;
 
 use super::{BuildOptions, build};
 use std::path::PathBuf;
