@@ -23,7 +23,7 @@ mod time;
 mod trace;
 
 use abi::CommandLine;
-use arch::BootInformation;
+use arch::{BootInformation, Hardware, Machine};
 
 /// Called by the machine, once, on the first CPU, with interrupts off.
 pub fn start(boot: BootInformation) -> ! {
@@ -34,6 +34,7 @@ pub fn start(boot: BootInformation) -> ! {
     let command_line = CommandLine::parse(words);
     trace::log::set_level(command_line.log_level);
     log::info!("Gnomon {}: {words}", env!("CARGO_PKG_VERSION"));
+    Hardware::describe_machine(&mut |line| log::info!("{line}"));
     // Time: the counter becomes clocks, and the page that programs read them from.
     time::initialize().expect("there is memory for the clock pages");
     // Files: an empty tree, and the archive unpacked into it.

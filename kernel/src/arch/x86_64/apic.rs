@@ -5,8 +5,7 @@
 //! periodic tick that would wake an idle machine.
 
 use super::kernel_space::map_device;
-use super::layout;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use x86_64::instructions::port::Port;
 use x86_64::registers::model_specific::{ApicBase, ApicBaseFlags};
 

@@ -10,14 +10,15 @@
 //! refuses 64-bit ELF files; Linux's own boot protocol wants a "bzImage" with a setup header; UEFI wants a PE file.)
 //!
 //! What the code below does, in this order, because each step needs the one before:
-//! 1. Ask CPUID for long mode and no-execute pages. Load CR3 with page tables that the assembler has already filled in, turn on PAE, long mode and no-execute in EFER,
+//! 1. Ask CPUID for long mode and no-execute pages; there is no kernel without them.
+//! 2. Load CR3 with page tables that the assembler has already filled in, turn on PAE, long mode and no-execute in EFER,
 //!    then paging. The processor is now in long mode, still running 32-bit code.
-//! 2. Load a descriptor table with a 64-bit code segment and jump through it: now the code is 64-bit, but still at its
+//! 3. Load a descriptor table with a 64-bit code segment and jump through it: now the code is 64-bit, but still at its
 //!    physical address.
-//! 3. Jump to the same code's address in the top 2 GiB, where it was linked to run.
-//! 4. Take the kernel's stack, fill `.bss` with zeros, and call Rust.
+//! 4. Jump to the same code's address in the top 2 GiB, where it was linked to run.
+//! 5. Take the kernel's stack, fill `.bss` with zeros, and call Rust.
 //!
-//! The first tables map the first GiB of RAM three times with the same 512 entries of 2 MiB: where it is (for step 2), at
+//! The first tables map the first GiB of RAM three times with the same 512 entries of 2 MiB: where it is (for step 3), at
 //! the direct map, and at the kernel's address. Everything may be written and executed there; kernel_space.rs replaces
 //! them a few hundred microseconds later.
 
