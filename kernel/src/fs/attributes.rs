@@ -34,7 +34,12 @@ pub fn change_permissions(path: &Path, permissions: u16, credentials: &Credentia
 /// chown(2), in the kernel's own ids; `None` leaves one as it is.
 ///
 /// Errors: EROFS; EPERM: the owner may give its object to a group it is in, and only CAP_CHOWN allows more.
-pub fn change_owner(path: &Path, uid: Option<u32>, gid: Option<u32>, credentials: &Credentials) -> Result<()> {
+pub fn change_owner(
+    path: &Path,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    credentials: &Credentials,
+) -> Result<()> {
     path.mount.must_be_writable()?;
     let metadata = path.inode().metadata();
     let owns = credentials.fsuid == metadata.uid;
@@ -50,8 +55,8 @@ pub fn change_owner(path: &Path, uid: Option<u32>, gid: Option<u32>, credentials
 /// A program that ran as its old owner does not go on to run as the new one.
 fn after_giving_away(metadata: &Metadata, credentials: &Credentials) -> u16 {
     let mut permissions = metadata.permissions & !SET_USER_ID;
-    let insider = credentials.in_group(metadata.gid)
-        || permission::capable(metadata, Capability::FSETID, credentials);
+    let insider =
+        credentials.in_group(metadata.gid) || permission::capable(metadata, Capability::FSETID, credentials);
     if permissions & 0o010 != 0 || !insider {
         permissions &= !SET_GROUP_ID;
     }
@@ -70,13 +75,22 @@ pub enum NewTime {
 }
 
 impl NewTime {
-    /// What a program gave. Errors: EINVAL when the nanoseconds are not below 10^9.
-    pub fn new(time: Timespec) -> Result<Self> {
+    /// What a program gave.
+    pub fn new(time: Timespec) -> Self {
         match time.nanoseconds {
-            nanoseconds if nanoseconds == i64::from(linux::UTIME_NOW) => Ok(Self::Now),
-            nanoseconds if nanoseconds == i64::from(linux::UTIME_OMIT) => Ok(Self::Keep),
-            0..1_000_000_000 => Ok(Self::At(time)),
-            _ => Err(Errno::EINVAL.because("a file's time has nanoseconds below 10^9")),
+            nanoseconds if nanoseconds == i64::from(linux::UTIME_NOW) => Self::Now,
+            nanoseconds if nanoseconds == i64::from(linux::UTIME_OMIT) => Self::Keep,
+            _ => Self::At(time),
+        }
+    }
+
+    /// Errors: EINVAL when the nanoseconds are not below 10^9.
+    fn check(self) -> Result<()> {
+        match self {
+            Self::At(time) if !(0..1_000_000_000).contains(&time.nanoseconds) => {
+                Err(Errno::EINVAL.because("a file's time has nanoseconds below 10^9"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -90,7 +104,7 @@ impl NewTime {
 }
 
 /// utimensat(2). Setting both to now asks only for permission to write; setting anything else takes the owner.
-/// Errors: EROFS, EPERM, EACCES.
+/// Errors: EINVAL, EROFS, EPERM, EACCES.
 pub fn change_times(
     path: &Path,
     accessed: NewTime,
@@ -98,6 +112,8 @@ pub fn change_times(
     credentials: &Credentials,
     actor: &dyn Actor,
 ) -> Result<()> {
+    accessed.check()?;
+    modified.check()?;
     path.mount.must_be_writable()?;
     let metadata = path.inode().metadata();
     let owner = permission::must_own(&metadata, credentials);

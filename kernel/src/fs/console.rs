@@ -1,7 +1,7 @@
 //! The console: the terminal at the machine's own wire.
 
 use super::{
-    DeviceNumber, Entry, File, Kind, KernelActor, LastLink, Metadata, OpenFlags, Opening, Walk, mount,
+    DeviceNumber, Entry, File, KernelActor, Kind, LastLink, Metadata, OpenFlags, Opening, Walk, mount,
     open::open_path,
     path::Path,
     pseudo::{self, PseudoInode},
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     arch::{Hardware, Machine},
     fs::Actor,
-    sync::Lazy,
+    sync::LazyLock,
 };
 use alloc::sync::Arc;
 
@@ -19,7 +19,7 @@ pub const DEVICE: DeviceNumber = DeviceNumber::new(5, 1);
 /// What `/dev/ttyS0` is: the same wire, with job control.
 pub const SERIAL_DEVICE: DeviceNumber = DeviceNumber::new(4, 64);
 
-static TERMINAL: Lazy<Arc<Terminal>> = Lazy::new(|| Terminal::new(Hardware::console_write));
+static TERMINAL: LazyLock<Arc<Terminal>> = LazyLock::new(|| Terminal::new(Hardware::console_write));
 
 /// The terminal.
 pub fn terminal() -> &'static Arc<Terminal> {

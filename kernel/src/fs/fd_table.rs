@@ -185,7 +185,12 @@ impl FileTable {
     /// Whether the descriptor closes on execve(2). Errors: EBADF.
     pub fn closes_on_exec(&self, descriptor: Descriptor) -> Result<bool> {
         let index = descriptor.index()?;
-        self.slots.lock().get(index).and_then(Option::as_ref).map(|slot| slot.close_on_exec).ok_or_else(closed)
+        self.slots
+            .lock()
+            .get(index)
+            .and_then(Option::as_ref)
+            .map(|slot| slot.close_on_exec)
+            .ok_or_else(closed)
     }
 
     /// Sets whether it does. Errors: EBADF.
@@ -199,7 +204,11 @@ impl FileTable {
     /// The lowest descriptor in use at or above this one, with its file, for `/proc/PID/fd`.
     pub fn next(&self, from: u32) -> Option<(Descriptor, Arc<File>)> {
         let slots = self.slots.lock();
-        let found = slots.iter().enumerate().skip(from as usize).find_map(|(index, slot)| Some((index, slot.as_ref()?)));
+        let found = slots
+            .iter()
+            .enumerate()
+            .skip(from as usize)
+            .find_map(|(index, slot)| Some((index, slot.as_ref()?)));
         found.map(|(index, slot)| (Descriptor(index as i32), slot.file.clone()))
     }
 

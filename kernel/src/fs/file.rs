@@ -128,7 +128,13 @@ pub trait FileOperations: Any + Send + Sync {
     }
 
     /// ioctl(2). Errors: ENOTTY for a request it does not know.
-    fn control(&self, _call: Call<'_>, _space: &AddressSpace, _request: u32, _argument: usize) -> Result<Answer> {
+    fn control(
+        &self,
+        _call: Call<'_>,
+        _space: &AddressSpace,
+        _request: u32,
+        _argument: usize,
+    ) -> Result<Answer> {
         Err(Errno::ENOTTY.because("this object does not know that request"))
     }
 
@@ -193,7 +199,13 @@ impl File {
     ) -> Arc<Self> {
         OPEN_FILES.fetch_add(1, Relaxed);
         let kept = flags.difference(OpenFlags::ONLY_WHILE_OPENING).bits();
-        Arc::new(Self { path, operations, flags: AtomicU32::new(kept), position: SpinLock::new(0), credentials })
+        Arc::new(Self {
+            path,
+            operations,
+            flags: AtomicU32::new(kept),
+            position: SpinLock::new(0),
+            credentials,
+        })
     }
 
     /// Where it was found.
@@ -266,9 +278,7 @@ impl File {
 
     /// pread(2). Errors: ESPIPE on a stream; EBADF.
     pub fn read_at(&self, actor: &dyn Actor, offset: u64, into: &mut Destination<'_>) -> Result<usize> {
-        if self.operations.positions() == Positions::None {
-            return Err(Errno::ESPIPE.because("a stream cannot be read at a position"));
-        }
+        self.must_have_read_positions()?;
         self.must_be_readable()?;
         self.operations.read(self.call(actor, offset), into)
     }
@@ -295,16 +305,38 @@ impl File {
 
     /// pwrite(2). Errors: ESPIPE on a stream; EBADF. With O_APPEND it appends all the same, as the man page warns.
     pub fn write_at(&self, actor: &dyn Actor, offset: u64, from: &mut Source<'_>) -> Result<usize> {
-        if self.operations.positions() != Positions::Some {
-            return Err(Errno::ESPIPE.because("this object cannot be written at a position"));
-        }
+        self.must_have_write_positions()?;
         self.must_be_writable()?;
         self.operations.write(self.call(actor, offset), from)
     }
 
     /// ioctl(2). Errors: ENOTTY; as the object says.
-    pub fn control(&self, actor: &dyn Actor, space: &AddressSpace, request: u32, argument: usize) -> Result<Answer> {
+    pub fn control(
+        &self,
+        actor: &dyn Actor,
+        space: &AddressSpace,
+        request: u32,
+        argument: usize,
+    ) -> Result<Answer> {
         self.operations.control(self.call(actor, 0), space, request, argument)
+    }
+
+    /// Errors: ESPIPE.
+    pub fn must_have_read_positions(&self) -> Result<()> {
+        match self.operations.positions() {
+            Positions::None => Err(Errno::ESPIPE.because("a stream cannot be read at a position")),
+            Positions::Some | Positions::ReadOnly => Ok(()),
+        }
+    }
+
+    /// Errors: ESPIPE.
+    pub fn must_have_write_positions(&self) -> Result<()> {
+        match self.operations.positions() {
+            Positions::Some => Ok(()),
+            Positions::None | Positions::ReadOnly => {
+                Err(Errno::ESPIPE.because("this object cannot be written at a position"))
+            }
+        }
     }
 
     /// Errors: EBADF.
@@ -329,7 +361,8 @@ impl File {
             return Err(Errno::ESPIPE.because("a stream has no position"));
         }
         let mut position = self.position.lock();
-        let length = || self.operations.length().ok_or(Errno::EINVAL.because("the end of this file is not known"));
+        let length =
+            || self.operations.length().ok_or(Errno::EINVAL.because("the end of this file is not known"));
         let new = match base {
             SeekBase::Start => Some(offset),
             SeekBase::Current => (*position as i64).checked_add(offset),
@@ -350,6 +383,11 @@ impl File {
             Some(_) => Err(Errno::EINVAL.because("a position is not negative")),
             None => Err(Errno::EOVERFLOW.because("a position fits into 63 bits")),
         }
+    }
+
+    /// What mmap(2) maps; it keeps the file open. Errors: ENODEV.
+    pub fn pages(self: &Arc<Self>) -> Result<Arc<dyn PageSource>> {
+        self.operations.pages(self)
     }
 
     /// What would not have to wait now.

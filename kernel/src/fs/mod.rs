@@ -35,6 +35,7 @@ pub mod open_flags;
 pub mod path;
 pub mod permission;
 pub mod pipe;
+pub mod proc;
 pub mod pseudo;
 pub mod renaming;
 pub mod terminal;

@@ -48,7 +48,14 @@ pub struct Statistics {
 impl Statistics {
     /// Those of a file system without storage.
     pub const fn empty(magic: u64) -> Self {
-        Self { magic, block_size: crate::arch::PAGE_SIZE as u64, blocks: 0, free: 0, objects: 0, free_objects: 0 }
+        Self {
+            magic,
+            block_size: crate::arch::PAGE_SIZE as u64,
+            blocks: 0,
+            free: 0,
+            objects: 0,
+            free_objects: 0,
+        }
     }
 }
 

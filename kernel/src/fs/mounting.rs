@@ -1,8 +1,8 @@
 //! mount(2) and umount(2): what may be mounted where, and by whom.
 
 use super::{
-    Actor, FileSystem, Mount, MountFlags, Path,
-    devices, mount::{self, Options},
+    Actor, FileSystem, Mount, MountFlags, Path, devices,
+    mount::{self, Options},
     tmpfs::TemporaryFileSystem,
 };
 use crate::{
@@ -67,13 +67,13 @@ pub enum Request<'a> {
     },
     /// What is mounted at one place at another instead.
     Move,
-    /// A file system of this type.
-    New(&'a [u8]),
+    /// A file system of this type; `None` where none was named.
+    New(Option<&'a [u8]>),
 }
 
 impl<'a> Request<'a> {
     /// Tells them apart, in the order in which Linux does.
-    pub fn new(flags: u32, kind: &'a [u8]) -> Self {
+    pub fn new(flags: u32, kind: Option<&'a [u8]>) -> Self {
         match flags {
             flags if flags & linux::MS_REMOUNT != 0 => Self::Remount,
             flags if flags & linux::MS_BIND != 0 => Self::Bind { recursive: flags & linux::MS_REC != 0 },
@@ -102,9 +102,8 @@ pub fn mount_new(place: Path, kind: &[u8], source: &[u8], flags: u32, options: &
 /// Shows what is at one place at another as well. Errors: EINVAL for a place on a mount that is nowhere, but a namespace's
 /// file; ENOTDIR.
 pub fn bind(from: &Path, place: Path, recursive: bool) -> Result<()> {
-    let copy = |mount: &Arc<Mount>, root| {
-        Mount::new(mount.file_system.clone(), root, &mount.source, mount.flags())
-    };
+    let copy =
+        |mount: &Arc<Mount>, root| Mount::new(mount.file_system.clone(), root, &mount.source, mount.flags());
     let reachable = is_in_tree(&from.mount);
     if !reachable && super::nsfs::handle_at(from).is_none() {
         return Err(Errno::EINVAL.because("what has no place in the tree cannot be mounted"));

@@ -51,7 +51,9 @@ impl FileOperations for NamespaceFile {
         match self.0.ioctl(request, &credentials)? {
             nsfs::Answer::Number(number) => Ok(Answer::Value(number)),
             nsfs::Answer::Descriptor(handle) => Ok(Answer::File(open(handle, &credentials))),
-            nsfs::Answer::UserId(id) => space.write(UserPointer::new(argument), &id).map(|()| Answer::Value(0)),
+            nsfs::Answer::UserId(id) => {
+                space.write(UserPointer::new(argument), &id).map(|()| Answer::Value(0))
+            }
             nsfs::Answer::Id(id) => space.write(UserPointer::new(argument), &id).map(|()| Answer::Value(0)),
         }
     }

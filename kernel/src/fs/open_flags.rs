@@ -57,12 +57,14 @@ impl OpenFlags {
 
     /// Whether it may be read. (The access mode 3 is neither: it is for ioctl(2) alone.)
     pub fn reads(self) -> bool {
-        matches!(self.bits() & Self::ACCESS_MODE, linux::O_RDONLY | linux::O_RDWR) && !self.contains(Self::PATH)
+        matches!(self.bits() & Self::ACCESS_MODE, linux::O_RDONLY | linux::O_RDWR)
+            && !self.contains(Self::PATH)
     }
 
     /// Whether it may be written.
     pub fn writes(self) -> bool {
-        matches!(self.bits() & Self::ACCESS_MODE, linux::O_WRONLY | linux::O_RDWR) && !self.contains(Self::PATH)
+        matches!(self.bits() & Self::ACCESS_MODE, linux::O_WRONLY | linux::O_RDWR)
+            && !self.contains(Self::PATH)
     }
 
     /// Whether opening asks for permission to read: access mode 3 does, though it does not give it.

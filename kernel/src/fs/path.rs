@@ -44,7 +44,9 @@ impl Path {
     /// The name of this place as seen from `root`, in one string, as getcwd(2) and `/proc/PID/fd` tell it; together with
     /// whether it can be reached from there.
     pub fn describe(&self, root: &Path) -> Description {
-        if let Some(text) = self.inode().pseudo_name() {
+        // What never had a name gets one by being mounted on one.
+        let mounted = Arc::ptr_eq(&self.entry, &self.mount.root);
+        if let Some(text) = self.inode().pseudo_name().filter(|_| !mounted) {
             return Description { text, reachable: true, removed: false };
         }
         let removed = self.entry.is_removed();

@@ -73,6 +73,8 @@ pub fn may_remove(directory: &Metadata, victim: &Metadata, credentials: &Credent
         || capable(victim, Capability::FOWNER, credentials);
     match free {
         true => Ok(()),
-        false => Err(Errno::EPERM.because("in a sticky directory only the owner removes or renames an object")),
+        false => {
+            Err(Errno::EPERM.because("in a sticky directory only the owner removes or renames an object"))
+        }
     }
 }

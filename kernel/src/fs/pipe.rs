@@ -255,7 +255,13 @@ impl FileOperations for End {
         Some(&self.pipe.changed)
     }
 
-    fn control(&self, _call: Call<'_>, space: &AddressSpace, request: u32, argument: usize) -> Result<Answer> {
+    fn control(
+        &self,
+        _call: Call<'_>,
+        space: &AddressSpace,
+        request: u32,
+        argument: usize,
+    ) -> Result<Answer> {
         match request {
             FIONREAD => {
                 let length = self.pipe.state.lock().length() as i32;

@@ -66,7 +66,8 @@ impl Family {
                 metadata: Metadata::plain(device, 0, Kind::Regular, 0),
                 name: Vec::new(),
             }));
-            let file_system = PseudoFileSystem { kind: self.kind, magic: self.magic, device, root: root.clone() };
+            let file_system =
+                PseudoFileSystem { kind: self.kind, magic: self.magic, device, root: root.clone() };
             Mount::new(Arc::new(file_system), root, b"none", MountFlags::empty())
         })
     }

@@ -106,9 +106,7 @@ fn rename_locked(
     let is_directory = |entry: &Entry| entry.inode().kind() == Kind::Directory;
     let moves_directory = is_directory(&moving);
     let refused_slash = match (&present, exchange) {
-        (Some(present), true) => {
-            (to.slash && !is_directory(present)) || (from.slash && !moves_directory)
-        }
+        (Some(present), true) => (to.slash && !is_directory(present)) || (from.slash && !moves_directory),
         _ => !moves_directory && (from.slash || to.slash),
     };
     if refused_slash {
@@ -162,7 +160,9 @@ fn rename_locked(
             if let Some(present) = present {
                 present.forget(into.as_deref_mut().unwrap_or(names));
             }
-            debug_assert!(!moves_directory || moving.parent().is_some_and(|parent| Arc::ptr_eq(&parent, old_parent)));
+            debug_assert!(
+                !moves_directory || moving.parent().is_some_and(|parent| Arc::ptr_eq(&parent, old_parent))
+            );
             moving.moved(names, new_parent, into, to.name);
         }
     }

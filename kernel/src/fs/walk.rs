@@ -4,12 +4,7 @@
 //! recursion, and the limit of forty of them also limits the buffer. The last name of a path is special: who makes,
 //! removes or renames something wants its directory and the name, not what the name leads to ([`Walk::find_parent`]).
 
-use super::{
-    Actor, Entry, LinkTarget, Path, PathContext,
-    metadata::Kind,
-    mount,
-    permission::Wanted,
-};
+use super::{Actor, Entry, LinkTarget, Path, PathContext, metadata::Kind, mount, permission::Wanted};
 use crate::{
     abi::{Errno, Result, linux},
     ns::Credentials,

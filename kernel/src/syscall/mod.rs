@@ -6,8 +6,26 @@
 mod argument;
 mod table;
 
+mod attributes;
+mod descriptors;
+mod file_io;
+mod file_locks;
+mod metadata;
+mod mounting;
+mod paths;
+mod places;
+mod polling;
+mod stat_formats;
 mod clocks;
+mod futex;
+mod identity;
+mod machine;
 mod namespaces;
+mod prctl;
+mod process;
+mod resources;
+mod scheduling;
+mod signals;
 
 use crate::{
     abi::Result,

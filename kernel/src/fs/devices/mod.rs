@@ -7,8 +7,7 @@ pub mod random;
 mod random_file;
 
 use super::{
-    Actor, DeviceNumber, FileOperations, FileSystem, KernelActor, Kind, Mount, Opening, Walk,
-    console, mount,
+    Actor, DeviceNumber, FileOperations, FileSystem, KernelActor, Kind, Mount, Opening, Walk, console, mount,
     naming::{self, Making},
     terminal::TerminalFile,
     tmpfs::TemporaryFileSystem,
@@ -85,14 +84,11 @@ fn add_nodes(file_system: &Arc<TemporaryFileSystem>) -> Result<()> {
         Mount::new(file_system.clone(), file_system.root().clone(), b"devtmpfs", mount::MountFlags::empty());
     let mut walk = Walk::from_root(&kernel).within(mount.top());
     for device in &DEVICES {
-        let making = Making {
-            represents: device.number,
-            ..Making::plain(Kind::CharacterDevice, device.permissions)
-        };
+        let making =
+            Making { represents: device.number, ..Making::plain(Kind::CharacterDevice, device.permissions) };
         make(&mut walk, device.name, making)?;
     }
-    for (name, target) in
-        [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
+    for (name, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
     {
         let making = Making { target: target.as_bytes(), ..Making::plain(Kind::SymbolicLink, 0o777) };
         make(&mut walk, name, making)?;

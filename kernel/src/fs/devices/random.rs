@@ -8,7 +8,7 @@ use crate::{
     abi::Result,
     arch::{Hardware, Machine},
     mm::user::Destination,
-    sync::{Lazy, SpinLock},
+    sync::{LazyLock, SpinLock},
 };
 
 const WORDS: usize = 16;
@@ -21,7 +21,7 @@ const ROUNDS: usize = 20;
 type Key = [u32; KEY_WORDS];
 
 /// Nothing is taken inside it.
-static KEY: Lazy<SpinLock<Key>> = Lazy::new(|| SpinLock::new(words(&Hardware::random_seed())));
+static KEY: LazyLock<SpinLock<Key>> = LazyLock::new(|| SpinLock::new(words(&Hardware::random_seed())));
 
 fn words<const COUNT: usize>(bytes: &[u8]) -> [u32; COUNT] {
     let mut words = [0; COUNT];

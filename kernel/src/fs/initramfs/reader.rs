@@ -37,7 +37,9 @@ impl fmt::Display for Damage {
         match &self.what {
             What::Ends => write!(out, "it ends at byte {}, before its last entry", self.offset),
             What::NoHeader => write!(out, "no newc header (070701) at byte {}", self.offset),
-            What::BadNumber => write!(out, "a number in the header at byte {} is not hexadecimal", self.offset),
+            What::BadNumber => {
+                write!(out, "a number in the header at byte {} is not hexadecimal", self.offset)
+            }
             What::BadName => write!(out, "the name in the header at byte {} is no path", self.offset),
             What::Compressed(kind) => write!(out, "it is compressed with {kind}; give it uncompressed"),
             What::Refused { name, error } => {
@@ -155,8 +157,21 @@ impl<'a> Reader<'a> {
         for (field, digits) in fields.iter_mut().zip(header[6..].chunks_exact(DIGITS)) {
             *field = hexadecimal(digits).ok_or_else(|| damage(What::BadNumber))?;
         }
-        let [inode, mode, uid, gid, links, modified, size, major, minor, represents_major, represents_minor, length, _] =
-            fields;
+        let [
+            inode,
+            mode,
+            uid,
+            gid,
+            links,
+            modified,
+            size,
+            major,
+            minor,
+            represents_major,
+            represents_minor,
+            length,
+            _,
+        ] = fields;
         if !(2..=LONGEST_NAME).contains(&(length as usize)) {
             return Err(damage(What::BadName));
         }
@@ -182,7 +197,8 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Damage> {
-        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len()).ok_or_else(|| self.ends())?;
+        let end =
+            self.at.checked_add(length).filter(|end| *end <= self.bytes.len()).ok_or_else(|| self.ends())?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
@@ -209,7 +225,21 @@ pub mod tests {
 
     /// The text of one entry.
     pub fn entry(name: &str, mode: u32, links: u32, inode: u32, contents: &[u8]) -> Vec<u8> {
-        let fields = [inode, mode, 7, 8, links, 1_000_000, contents.len() as u32, 0, 0, 5, 1, name.len() as u32 + 1, 0];
+        let fields = [
+            inode,
+            mode,
+            7,
+            8,
+            links,
+            1_000_000,
+            contents.len() as u32,
+            0,
+            0,
+            5,
+            1,
+            name.len() as u32 + 1,
+            0,
+        ];
         let mut text = b"070701".to_vec();
         fields.iter().for_each(|field| text.extend_from_slice(format!("{field:08X}").as_bytes()));
         text.extend_from_slice(name.as_bytes());

@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Actor, AttributeChanges, Call, DeviceNumber, File, FileOperations, Inode, KernelActor, Kind, LastLink,
-        LastName, OpenFlags, Opening, Path, Walk,
+        Actor, AttributeChanges, Call, DeviceNumber, File, FileOperations, Inode, KernelActor, Kind,
+        LastLink, LastName, OpenFlags, Opening, Path, Walk,
         naming::{self, Making},
     },
     reader::{Damage, Entry, Reader},
@@ -49,7 +49,8 @@ impl Unpacking<'_> {
             let directory = walk.find(entry.name, LastLink::Keep)?;
             return self.describe(entry, kind, &directory);
         }
-        let known = self.links.get(&entry.identity).filter(|_| entry.links > 1 && kind != Kind::Directory).cloned();
+        let known =
+            self.links.get(&entry.identity).filter(|_| entry.links > 1 && kind != Kind::Directory).cloned();
         let path = match known {
             Some(object) => {
                 make_room(&walk, &parent, kind)?;

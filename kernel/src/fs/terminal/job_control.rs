@@ -7,10 +7,13 @@
 use super::Terminal;
 use crate::{
     abi::{Errno, Result, Signal, TaskId},
-    fs::Actor,
+    fs::{Actor, DeviceNumber},
     ns::Capability,
     sync::Once,
 };
+
+/// The serial line, `/dev/ttyS0`: what a process' controlling terminal is called, by whatever name it was opened.
+const SERIAL_LINE: DeviceNumber = DeviceNumber::new(4, 64);
 
 /// What a terminal asks of those who know processes.
 pub trait JobControl: Sync {
@@ -52,6 +55,12 @@ impl Terminal {
         self.jobs().session.is_some_and(|session| session == actor.session())
     }
 
+    /// For a process of this session: the terminal's device number and its foreground group, if it controls them.
+    pub fn of_session(&self, session: TaskId) -> Option<(DeviceNumber, Option<TaskId>)> {
+        let jobs = self.jobs();
+        (jobs.session == Some(session)).then(|| (SERIAL_LINE, jobs.foreground))
+    }
+
     /// The foreground group.
     pub(super) fn foreground(&self) -> Option<TaskId> {
         self.jobs().foreground
@@ -67,7 +76,8 @@ impl Terminal {
         if group == foreground || !self.controls(actor) {
             return Ok(());
         }
-        let eio = || Errno::EIO.because("a background process that cannot be stopped does not get the terminal");
+        let eio =
+            || Errno::EIO.because("a background process that cannot be stopped does not get the terminal");
         if actor.blocks_or_ignores(signal) {
             return if signal == Signal::SIGTTIN { Err(eio()) } else { Ok(()) };
         }
@@ -148,7 +158,9 @@ impl Terminal {
     /// The first part of TIOCSPGRP, before the group is known. Errors: ENOTTY, ERESTARTSYS.
     pub(super) fn may_set_foreground(&self, actor: &dyn Actor) -> Result<()> {
         match self.must_be_foreground(actor, Signal::SIGTTOU) {
-            Err(Errno::EIO) => return Err(Errno::ENOTTY.because("an orphaned group does not get the terminal")),
+            Err(Errno::EIO) => {
+                return Err(Errno::ENOTTY.because("an orphaned group does not get the terminal"));
+            }
             other => other?,
         }
         self.must_control(actor)

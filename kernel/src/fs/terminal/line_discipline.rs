@@ -131,7 +131,8 @@ impl LineDiscipline {
             self.end_line(Some(byte));
         } else if termios.is(byte, Special::EndOfFile) {
             self.end_line(None);
-        } else if termios.is(byte, Special::EndOfLine) || (termios.is(byte, Special::EndOfLine2) && extended) {
+        } else if termios.is(byte, Special::EndOfLine) || (termios.is(byte, Special::EndOfLine2) && extended)
+        {
             if echoes {
                 echo_byte(byte, termios, echo);
             }
@@ -394,10 +395,10 @@ mod tests {
         let termios = Termios::default();
         let mut desk = Desk::default();
         assert_eq!(desk.types(b"x\x03", &termios)[1], Meaning::Signal(Signal::SIGINT));
-        assert_eq!(desk.types(b"\x1c\x1a", &termios), [
-            Meaning::Signal(Signal::SIGQUIT),
-            Meaning::Signal(Signal::SIGTSTP)
-        ]);
+        assert_eq!(
+            desk.types(b"\x1c\x1a", &termios),
+            [Meaning::Signal(Signal::SIGQUIT), Meaning::Signal(Signal::SIGTSTP)]
+        );
         assert_eq!(desk.screen, b"x^C^\\^Z");
         desk.types(b"\n", &termios);
         assert_eq!(desk.reads(10, &termios), b"\n");

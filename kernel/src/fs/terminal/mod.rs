@@ -95,6 +95,9 @@ impl Terminal {
 
     fn read(&self, call: &Call<'_>, into: &mut Destination<'_>) -> Result<usize> {
         let room = into.remaining();
+        if room == 0 {
+            return Ok(0);
+        }
         let mut state = self.state.lock();
         let State { termios, input, .. } = &mut *state;
         let nonblocking = call.file.flags().contains(OpenFlags::NON_BLOCKING);
@@ -123,7 +126,11 @@ impl Terminal {
         let mut buffer = [0; 256];
         while from.remaining() > 0 {
             if self.state.lock().stopped {
-                return if done > 0 { Ok(done) } else { Err(Errno::EAGAIN.because("output was stopped by a key")) };
+                return if done > 0 {
+                    Ok(done)
+                } else {
+                    Err(Errno::EAGAIN.because("output was stopped by a key"))
+                };
             }
             let count = match from.take(&mut buffer) {
                 Ok(count) => count,
@@ -196,7 +203,8 @@ impl FileOperations for TerminalFile {
 
     fn readiness(&self, _file: &File) -> Readiness {
         let state = self.terminal.state.lock();
-        let (least, timed) = (state.termios.number(Special::Minimum), state.termios.number(Special::Time) != 0);
+        let (least, timed) =
+            (state.termios.number(Special::Minimum), state.termios.number(Special::Time) != 0);
         let least = if timed { 1 } else { usize::from(least).max(1) };
         let mut readiness = Readiness::empty();
         readiness.set(Readiness::READABLE, state.input.has(least, &state.termios));

@@ -1,9 +1,7 @@
 //! memfd_create(2): a file of a tmpfs that never had a name.
 
 use super::{
-    super::{
-        DeviceNumber, Entry, File, FileSystem, Kind, Mount, MountFlags, NewNode, OpenFlags, Path,
-    },
+    super::{DeviceNumber, Entry, File, FileSystem, Kind, Mount, MountFlags, NewNode, OpenFlags, Path},
     TemporaryFileSystem,
     node::Node,
 };
@@ -41,7 +39,8 @@ fn mount() -> &'static (Arc<Mount>, Arc<TemporaryFileSystem>) {
     static MOUNT: Once<(Arc<Mount>, Arc<TemporaryFileSystem>)> = Once::new();
     MOUNT.call_once(|| {
         let file_system = TemporaryFileSystem::with_permissions("tmpfs", 0o1777);
-        let mount = Mount::new(file_system.clone(), file_system.root().clone(), b"tmpfs", MountFlags::empty());
+        let mount =
+            Mount::new(file_system.clone(), file_system.root().clone(), b"tmpfs", MountFlags::empty());
         (mount, file_system)
     })
 }

@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Actor, AttributeChanges, Call, DeviceNumber, Directory, File, FileOperations, Inode, Kind, LinkTarget,
-        Metadata, MountFlags, NewNode, OpenFlags, Opening, Positions,
+        Actor, AttributeChanges, Call, DeviceNumber, Directory, File, FileOperations, Inode, Kind,
+        LinkTarget, Metadata, MountFlags, NewNode, OpenFlags, Opening, Positions,
         attributes::{self, now},
         devices, naming,
         pipe::NamedPipe,
@@ -67,9 +67,7 @@ pub(super) enum Body {
 impl Node {
     pub(super) fn new(account: &Arc<Account>, node: &NewNode<'_>) -> Arc<Self> {
         let body = match node.kind {
-            Kind::Regular => {
-                Body::Regular { contents: Contents::new(account), writing: SpinLock::new(()) }
-            }
+            Kind::Regular => Body::Regular { contents: Contents::new(account), writing: SpinLock::new(()) },
             Kind::Directory => Body::Directory(Names::default()),
             Kind::SymbolicLink => Body::SymbolicLink(node.target.into()),
             Kind::CharacterDevice | Kind::BlockDevice => Body::Device(node.represents),
@@ -322,7 +320,9 @@ impl FileOperations for Node {
                 contents.extend_to(end);
             }
             linux::FALLOC_FL_KEEP_SIZE => contents.fill(offset, end)?,
-            mode if mode == linux::FALLOC_FL_KEEP_SIZE | linux::FALLOC_FL_PUNCH_HOLE => contents.punch(offset, end),
+            mode if mode == linux::FALLOC_FL_KEEP_SIZE | linux::FALLOC_FL_PUNCH_HOLE => {
+                contents.punch(offset, end)
+            }
             _ => return Err(Errno::EOPNOTSUPP.because("fallocate makes or removes space, no more")),
         }
         self.touch(true);
