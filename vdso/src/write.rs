@@ -34,7 +34,7 @@ impl Counter {
 
 /// An update in progress: while it lives both sequence counters are odd and readers wait.
 ///
-/// Obtained from [`TimeData::update`] only, which is what makes it impossible to write outside an update.
+/// Only [`TimeData::update`] makes one, so what is set through it is set inside an update.
 #[derive(Debug)]
 pub struct Update<'page>(&'page TimeData);
 
@@ -65,8 +65,8 @@ impl Update<'_> {
 
     /// Sets what `clock` showed when its counter stood at `cycle_last`.
     ///
-    /// `nanoseconds` is shifted left by the counter's `shift`, for a coarse clock it is plain; either way it is less
-    /// than a second, because readers add whole seconds one multiplication at most.
+    /// `nanoseconds` is shifted left by the counter's `shift`, for a coarse clock it is plain. Either way it is less than
+    /// a second: `max_cycles` leaves room for no more, and readers of a coarse clock do not carry.
     pub fn base(&mut self, clock: Clock, seconds: u64, nanoseconds: u64) {
         let entry = self.0.clock_data(clock).entry(clock);
         entry.seconds.store(seconds, Relaxed);

@@ -1,7 +1,7 @@
 //! Building the image: one file compiled to one object, the object inspected, linked, and the result checked.
 //!
-//! The stable compiler of the host is all it takes, for the image is ordinary user code: no other target, no `core` built
-//! anew, and the linker that comes with the compiler. (`cdylib`, cargo's nearest kind of crate, brings a version
+//! The stable compiler of the host is all it takes, for the image is ordinary user code: no other target, no `core`
+//! built anew, and the linker that comes with the compiler. (`cdylib`, cargo's nearest kind of crate, brings a version
 //! script and startup code of its own, which cannot be taken away.)
 
 use super::object_file;
@@ -86,7 +86,8 @@ pub fn build(options: &BuildOptions) -> Result<()> {
     if let Err(problems) = object_file::check(&code) {
         bail!("the vDSO does not link:{}", super::listed(&problems));
     }
-    link(&object, &linked)?;
+    let linkers = linkers()?;
+    link(&mut linkers[0].command(), &object, &linked)?;
     let image = std::fs::read(&linked)?;
     let report = match super::check(&image) {
         Ok(report) => report,
@@ -112,7 +113,8 @@ fn rustc() -> Command {
     command
 }
 
-fn compile(object: &Path, time_ns: bool) -> Result<()> {
+/// Compiles the image's root to an object.
+pub(super) fn compile(object: &Path, time_ns: bool) -> Result<()> {
     let mut command = rustc();
     command.args(COMPILE).arg(source("src/image.rs")).arg("-o").arg(object);
     if time_ns {
@@ -126,31 +128,41 @@ fn compile(object: &Path, time_ns: bool) -> Result<()> {
     run(&mut command, "the vDSO does not compile")
 }
 
-fn link(object: &Path, image: &Path) -> Result<()> {
-    let mut command = linker()?;
+/// Links the object to an image.
+pub(super) fn link(linker: &mut Command, object: &Path, image: &Path) -> Result<()> {
     let option = |name: &str, file: &str| {
         let mut option = OsString::from(name);
         option.push(source(file));
         option
     };
-    command.args(LINK).arg(option("--script=", "vdso.lds"));
-    command.arg(option("--version-script=", "vdso.versions")).arg("-o").arg(image).arg(object);
-    run(&mut command, "the vDSO does not link")
+    linker.args(LINK).arg(option("--script=", "vdso.lds"));
+    linker.arg(option("--version-script=", "vdso.versions")).arg("-o").arg(image).arg(object);
+    run(linker, "the vDSO does not link")
 }
 
-/// The linker that comes with the compiler, or else the system's; the script suits both.
-fn linker() -> Result<Command> {
-    let mut sysroot = rustc();
-    sysroot.args(["--print", "sysroot"]);
-    let output = sysroot.output().context("cannot start rustc")?;
+/// A program that can link the image.
+#[derive(Clone, Debug)]
+pub(super) struct Linker {
+    program: PathBuf,
+    arguments: &'static [&'static str],
+}
+
+impl Linker {
+    /// The program, ready to be told what to link.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments);
+        command
+    }
+}
+
+/// The linker that comes with the compiler, if one does, and then the system's. The script suits both.
+pub(super) fn linkers() -> Result<Vec<Linker>> {
+    let output = rustc().args(["--print", "sysroot"]).output().context("cannot start rustc")?;
     let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     let own = sysroot.join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
-    if own.is_file() {
-        let mut command = Command::new(own);
-        command.args(["-flavor", "gnu"]);
-        return Ok(command);
-    }
-    Ok(Command::new("ld"))
+    let own = own.is_file().then_some(Linker { program: own, arguments: &["-flavor", "gnu"] });
+    Ok(own.into_iter().chain([Linker { program: "ld".into(), arguments: &[] }]).collect())
 }
 
 fn run(command: &mut Command, failure: &str) -> Result<()> {

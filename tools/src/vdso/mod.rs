@@ -11,7 +11,7 @@ mod lookup;
 mod object_file;
 mod place;
 mod rules;
-mod steps;
+pub mod steps;
 mod unwind;
 
 pub use build::{BuildOptions, build};

@@ -2,23 +2,50 @@
 
 mod calls;
 mod damage;
-mod object;
+mod host;
+mod linking;
 mod steps;
 mod unwind;
 
 use super::{BuildOptions, build};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A folder for this process alone; the system clears it away some day.
-fn folder() -> PathBuf {
-    std::env::temp_dir().join(format!("gnomon-vdso-test-{}", std::process::id()))
+/// A new folder, gone when this value is. Tests run side by side, in one process or in many.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("gnomon-vdso-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("there is room for a folder");
+        Folder(path)
+    }
+}
+
+impl std::ops::Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Left behind, it is the system's to clear away.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn built(time_ns: bool) -> Vec<u8> {
-    let folder = folder();
-    let output = folder.join(if time_ns { "with.so" } else { "without.so" });
-    build(&BuildOptions { output: output.clone(), target_dir: folder, time_ns }).expect("the image builds");
+    let folder = Folder::new();
+    let output = folder.join("image.so");
+    let options = BuildOptions { output: output.clone(), target_dir: folder.to_path_buf(), time_ns };
+    build(&options).expect("the image builds");
     std::fs::read(output).expect("the build has written it")
 }
 

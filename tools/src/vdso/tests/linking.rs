@@ -1,13 +1,13 @@
-//! What is said about an object that cannot become an image.
+//! From the object to the image: what is said about an object that cannot become one, and who can link one that can.
 
-use super::super::object_file;
-use super::folder;
+use super::super::build::{compile, link, linkers};
+use super::super::{check, object_file};
+use super::Folder;
 use std::process::Command;
 
 /// Compiles a few lines as the image is compiled, and gives the complaints.
 fn complaints(name: &str, source: &str) -> Vec<String> {
-    let folder = folder();
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::new();
     let (file, object) = (folder.join(name).with_extension("rs"), folder.join(name).with_extension("o"));
     std::fs::write(&file, format!("#![no_std]\n{source}")).unwrap();
     let mut rustc = Command::new("rustc");
@@ -32,10 +32,12 @@ fn a_reachable_panic_is_one_sentence_with_the_names() {
 
 #[test]
 fn copying_and_other_references_are_named_too() {
-    let source = "#[unsafe(no_mangle)] pub unsafe extern \"C\" fn copy(to: &mut [u8; 999], from: &[u8; 999]) { *to = *from }";
+    let source = "#[unsafe(no_mangle)]
+        pub unsafe extern \"C\" fn copy(to: &mut [u8; 999], from: &[u8; 999]) { *to = *from }";
     assert_eq!(complaints("copies", source).len(), 1);
     assert!(complaints("copies", source)[0].contains("copy calls memcpy"));
-    let source = "unsafe extern \"C\" { fn elsewhere(); } #[unsafe(no_mangle)] pub extern \"C\" fn go() { unsafe { elsewhere() } }";
+    let source = "unsafe extern \"C\" { fn elsewhere(); }
+        #[unsafe(no_mangle)] pub extern \"C\" fn go() { unsafe { elsewhere() } }";
     assert!(complaints("refers", source)[0].contains("go refers to elsewhere, which is outside the image"));
 }
 
@@ -48,4 +50,17 @@ fn the_kernels_side_is_noticed() {
         found.iter().any(|problem| problem.contains("gnomon_vdso::write::publish is the kernel's side")),
         "{found:?}"
     );
+}
+
+#[test]
+fn either_linker_makes_a_sound_image() {
+    let folder = Folder::new();
+    let object = folder.join("vdso.o");
+    compile(&object, true).unwrap();
+    for linker in linkers().unwrap() {
+        let mut command = linker.command();
+        let image = folder.join("vdso.so");
+        link(&mut command, &object, &image).unwrap();
+        check(&std::fs::read(&image).unwrap()).unwrap_or_else(|problems| panic!("{linker:?}: {problems:#?}"));
+    }
 }
