@@ -147,6 +147,25 @@ fn map_special(space: &AddressSpace, plan: &Plan, vdso_pages: usize) -> Result<u
     Ok(vdso)
 }
 
+/// Maps the vDSO and its data again for a program that has unmapped all of it, at `wish` if there is room, else where
+/// there is; gives the bytes of `[vdso]`: arch_prctl(2) ARCH_MAP_VDSO_64.
+///
+/// Errors: EEXIST when any of it is there; ENOMEM.
+pub fn map_vdso(space: &AddressSpace, special: &dyn SpecialSource, wish: usize) -> Result<usize> {
+    let kinds = [Special::Vvar, Special::VvarVclock, Special::Vdso];
+    if kinds.iter().any(|&kind| space.find_special(kind).is_some()) {
+        return Err(Errno::EEXIST.because("a program has one vDSO"));
+    }
+    let vdso_pages = special.vdso_image().len();
+    let pages = [VVAR_PAGES, VCLOCK_PAGES, vdso_pages];
+    let mut start = space.find_room(wish, pages.iter().sum::<usize>() * PAGE_SIZE)?;
+    for (kind, pages) in kinds.into_iter().zip(pages).filter(|(_, pages)| *pages > 0) {
+        space.map_special(kind, start, pages)?;
+        start += pages * PAGE_SIZE;
+    }
+    Ok(vdso_pages * PAGE_SIZE)
+}
+
 /// What a task that runs a program is called: the last part of its path, 15 bytes at most, proc_pid_comm(5).
 pub fn command_name(path: &[u8]) -> Vec<u8> {
     let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);

@@ -75,7 +75,6 @@ fn reservation(placement: Placement, length: usize) -> MapRequest {
         maximum: Permissions::all(),
         flags: RegionFlags::NO_RESERVE,
         backing: Backing::Anonymous,
-        populate: false,
     }
 }
 
@@ -99,7 +98,6 @@ fn map_one(
             maximum: Permissions::all(),
             flags: RegionFlags::empty(),
             backing: Backing::Source { source: source.clone(), first },
-            populate: false,
         })?;
         // The file goes on in the segment's last page; the program must find zeros there. One that cannot write there
         // cannot have variables there either, and is left alone, as on Linux.

@@ -67,7 +67,6 @@ pub(super) fn map(
         maximum: Permissions::all(),
         flags: RegionFlags::GROWS_DOWN,
         backing: Backing::Anonymous,
-        populate: false,
     })?;
     Ok(plan.stack_top)
 }

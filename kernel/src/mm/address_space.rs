@@ -9,6 +9,7 @@
 use super::{
     faults::Window,
     mappings::Mappings,
+    placement::Placement,
     regions::{Backing, Region, RegionFlags, Regions},
     reserve,
     source::PageSource,
@@ -244,6 +245,11 @@ impl AddressSpace {
             Region { end, permissions: kind.permissions(), maximum: kind.maximum(), flags, backing },
         );
         Ok(())
+    }
+
+    /// Where so many bytes have room: at `wish` if they have it there. Errors: ENOMEM.
+    pub fn find_room(&self, wish: usize, length: usize) -> Result<usize> {
+        self.space.lock().place(Placement::Anywhere(wish), length)
     }
 
     /// Where a special mapping is now, if the program still has it.

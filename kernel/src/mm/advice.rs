@@ -95,12 +95,16 @@ fn hole() -> Errno {
 }
 
 impl AddressSpace {
-    /// madvise(2). Parts that are not mapped are passed over, and make it ENOMEM in the end.
+    /// madvise(2). Parts that are not mapped are passed over, and make it ENOMEM in the end. Returns the range if its pages
+    /// are to be brought in: with [`Self::advise_populate`], piece by piece.
     ///
-    /// Errors: EINVAL, ENOMEM; EFAULT when a page cannot be populated.
-    pub fn advise(&self, start: usize, length: usize, advice: u32) -> Result<()> {
+    /// Errors: EINVAL, ENOMEM.
+    pub fn advise(&self, start: usize, length: usize, advice: u32) -> Result<Option<Range<usize>>> {
         let advice = Advice::new(advice)?;
-        let Some(range) = pages(start, length, Errno::EINVAL)? else { return Ok(()) };
+        let Some(range) = pages(start, length, Errno::EINVAL)? else { return Ok(None) };
+        if let Advice::Populate(_) = advice {
+            return Ok(Some(range));
+        }
         let mut space = self.space.lock();
         let space = &mut *space;
         let whole = space.regions.cover(range.clone());
@@ -112,25 +116,42 @@ impl AddressSpace {
             advice.check(region)?;
             reached = piece.end;
             match advice {
-                Advice::Hint | Advice::Age => {}
+                Advice::Hint | Advice::Age | Advice::Populate(_) => {}
                 Advice::Forget { .. } => space.mappings.remove(piece),
                 Advice::Set(flags) => space.change_flags(piece, |present| present.insert(flags))?,
                 Advice::Clear(flags) => space.change_flags(piece, |present| present.remove(flags))?,
-                Advice::Populate(access) => space.bring_in(piece, access)?,
             }
         }
-        if whole { Ok(()) } else { Err(hole()) }
+        if whole { Ok(None) } else { Err(hole()) }
     }
 
-    /// mlock2(2): brings every page in (unless `on_fault`) and marks the regions.
+    /// MADV_POPULATE_READ and MADV_POPULATE_WRITE on whole pages.
+    ///
+    /// Errors: ENOMEM (a hole, no memory), EINVAL (it may not be touched so), EFAULT (nothing is behind it).
+    pub fn advise_populate(&self, range: Range<usize>, advice: u32) -> Result<()> {
+        let advice = Advice::new(advice)?;
+        let Advice::Populate(access) = advice else { return Ok(()) };
+        let mut space = self.space.lock();
+        let mut reached = range.start;
+        while reached < range.end {
+            let (_, region) = space.regions.find(reached).ok_or_else(hole)?;
+            let piece = reached..region.end.min(range.end);
+            advice.check(region)?;
+            reached = piece.end;
+            space.bring_in(piece, access).map_err(|fault| fault.errno())?;
+        }
+        Ok(())
+    }
+
+    /// mlock2(2): marks the regions of a range; returns its pages, which the caller brings in unless `on_fault`.
     ///
     /// Errors: EINVAL (the range wraps), EPERM (nothing may be locked), ENOMEM (RLIMIT_MEMLOCK, or not all is mapped).
-    pub fn lock(&self, start: usize, length: usize, on_fault: bool) -> Result<()> {
+    pub fn lock(&self, start: usize, length: usize, on_fault: bool) -> Result<Range<usize>> {
         let first = start & !(PAGE_SIZE - 1);
         let length = length.checked_add(start - first).ok_or(Errno::EINVAL)?;
         let mut space = self.space.lock();
-        space.check_may_lock()?;
-        let Some(range) = pages(first, length, Errno::EINVAL)? else { return Ok(()) };
+        space.check_lock_right()?;
+        let Some(range) = pages(first, length, Errno::EINVAL)? else { return Ok(first..first) };
         let already: usize = space
             .regions
             .overlapping(range.clone())
@@ -141,11 +162,31 @@ impl AddressSpace {
         if total as u64 > space.limits.locked {
             return Err(Errno::ENOMEM.because("RLIMIT_MEMLOCK bounds locked memory"));
         }
-        space.set_locked(range.clone(), true)?;
-        if !on_fault {
-            space.populate(range);
+        space.set_locked(range.clone(), lock_flags(on_fault))?;
+        Ok(range)
+    }
+
+    /// Whether so many bytes more may be locked as they are mapped: MAP_LOCKED. Errors: EPERM, EAGAIN.
+    pub fn check_may_lock(&self, length: usize) -> Result<()> {
+        let space = self.space.lock();
+        space.check_lock_right()?;
+        let total = (space.regions.locked_pages() * PAGE_SIZE).saturating_add(length) as u64;
+        if total.next_multiple_of(PAGE_SIZE as u64) > space.limits.locked {
+            return Err(Errno::EAGAIN.because("RLIMIT_MEMLOCK bounds locked memory"));
         }
         Ok(())
+    }
+
+    /// Whether what is mapped at an address is to have its pages without being touched.
+    pub fn wants_pages(&self, address: usize) -> bool {
+        let space = self.space.lock();
+        let flags = space.regions.find(address).map_or(RegionFlags::empty(), |(_, region)| region.flags);
+        flags & lock_flags(true) == RegionFlags::LOCKED
+    }
+
+    /// The first region that ends above an address.
+    pub fn next_region(&self, address: usize) -> Option<Range<usize>> {
+        self.space.lock().regions.at_or_above(address).map(|(start, region)| start..region.end)
     }
 
     /// munlock(2). Errors: EINVAL, ENOMEM (not all is mapped).
@@ -153,27 +194,23 @@ impl AddressSpace {
         let first = start & !(PAGE_SIZE - 1);
         let length = length.checked_add(start - first).ok_or(Errno::EINVAL)?;
         let Some(range) = pages(first, length, Errno::EINVAL)? else { return Ok(()) };
-        self.space.lock().set_locked(range, false)
+        self.space.lock().set_locked(range, RegionFlags::empty())
     }
 
-    /// mlockall(2): what is mapped now, what will be, or both; pages are brought in unless `on_fault`.
+    /// mlockall(2): marks what is mapped now, what will be, or both. The caller brings the pages in.
     ///
     /// Errors: EPERM, ENOMEM.
     pub fn lock_all(&self, current: bool, future: bool, on_fault: bool) -> Result<()> {
         let mut space = self.space.lock();
-        space.check_may_lock()?;
+        space.check_lock_right()?;
         if current && (space.regions.pages() * PAGE_SIZE) as u64 > space.limits.locked {
             return Err(Errno::ENOMEM.because("RLIMIT_MEMLOCK bounds locked memory"));
         }
-        space.future_flags.set(RegionFlags::LOCKED, future);
+        space.future_flags = if future { lock_flags(on_fault) } else { RegionFlags::empty() };
         if current {
-            let all = 0..Hardware::USER_END;
-            space.regions.update(all, |region| region.flags.insert(RegionFlags::LOCKED));
-            let mut reached = 0;
-            while let Some((start, region)) = space.regions.at_or_above(reached).filter(|_| !on_fault) {
-                reached = region.end;
-                space.populate(start..reached);
-            }
+            space
+                .regions
+                .update(0..Hardware::USER_END, |region| set_lock_flags(region, lock_flags(on_fault)));
         }
         Ok(())
     }
@@ -181,17 +218,17 @@ impl AddressSpace {
     /// munlockall(2).
     pub fn unlock_all(&self) {
         let mut space = self.space.lock();
-        space.future_flags.remove(RegionFlags::LOCKED);
-        space.regions.update(0..Hardware::USER_END, |region| region.flags.remove(RegionFlags::LOCKED));
+        space.future_flags = RegionFlags::empty();
+        space.regions.update(0..Hardware::USER_END, |region| set_lock_flags(region, RegionFlags::empty()));
     }
 
-    /// mincore(2): tells of each page in turn whether it is in RAM.
+    /// mincore(2): for each page from `start` on, 1 if it is in RAM.
     ///
-    /// Errors: EINVAL (not on a page), ENOMEM (not all is mapped, or beyond what programs can address).
-    pub fn residency(&self, start: usize, length: usize, tell: &mut dyn FnMut(bool)) -> Result<()> {
-        let Some(range) = pages(start, length, Errno::ENOMEM)? else { return Ok(()) };
+    /// Errors: ENOMEM (not all is mapped).
+    pub fn residency(&self, start: usize, answers: &mut [u8]) -> Result<()> {
         let space = self.space.lock();
-        for page in range.step_by(PAGE_SIZE) {
+        for (index, answer) in answers.iter_mut().enumerate() {
+            let page = start + index * PAGE_SIZE;
             let (start, region) = space.regions.find(page).ok_or_else(hole)?;
             let behind = match &region.backing {
                 Backing::Source { source, first } => {
@@ -199,7 +236,7 @@ impl AddressSpace {
                 }
                 _ => false,
             };
-            tell(behind || space.mappings.get(page).is_some());
+            *answer = (behind || space.mappings.get(page).is_some()).into();
         }
         Ok(())
     }
@@ -226,28 +263,32 @@ impl Space {
         Ok(())
     }
 
-    fn check_may_lock(&self) -> Result<()> {
+    fn check_lock_right(&self) -> Result<()> {
         if self.limits.locked == 0 {
             return Err(Errno::EPERM.because("with RLIMIT_MEMLOCK 0 locking needs CAP_IPC_LOCK"));
         }
         Ok(())
     }
 
-    fn set_locked(&mut self, range: Range<usize>, locked: bool) -> Result<()> {
+    fn set_locked(&mut self, range: Range<usize>, flags: RegionFlags) -> Result<()> {
         let mapped = range.start..self.regions.uncovered(range.clone()).unwrap_or(range.end);
         if mapped.start < mapped.end {
-            self.change_flags(mapped.clone(), |flags| flags.set(RegionFlags::LOCKED, locked))?;
+            self.check_split(&mapped)?;
+            reserve::check()?;
+            self.regions.update(mapped.clone(), |region| set_lock_flags(region, flags));
         }
         if mapped == range { Ok(()) } else { Err(hole()) }
     }
+}
 
-    /// Brings in every page of a range that lies in one region. Errors: EFAULT, ENOMEM.
-    fn bring_in(&mut self, range: Range<usize>, access: Access) -> Result<()> {
-        for page in range.step_by(PAGE_SIZE) {
-            if self.mappings.get_for(page, access).is_none() {
-                self.fault(page, access).map_err(|fault| fault.errno())?;
-            }
-        }
-        Ok(())
+/// How a locked region is flagged.
+fn lock_flags(on_fault: bool) -> RegionFlags {
+    if on_fault { RegionFlags::LOCKED | RegionFlags::LOCK_ON_FAULT } else { RegionFlags::LOCKED }
+}
+
+fn set_lock_flags(region: &mut Region, flags: RegionFlags) {
+    // What the kernel put there is there anyway.
+    if region.special().is_none() {
+        region.flags = region.flags - lock_flags(true) | flags;
     }
 }

@@ -45,28 +45,32 @@ impl AddressSpace {
         }
     }
 
-    /// Changes what the program may do with a range. `grows_down` also changes what is below it in a region that grows
-    /// downwards: PROT_GROWSDOWN.
+    /// Checks the range that mprotect(2) was given; `None`: it is empty.
     ///
-    /// Errors: EINVAL (not on a page; would split a special mapping; `grows_down` elsewhere), ENOMEM (a hole, after the
-    /// regions before it were changed; limits), EACCES (more than the mapping allows).
-    pub fn protect(
-        &self,
-        start: usize,
-        length: usize,
-        permissions: Permissions,
-        grows_down: bool,
-    ) -> Result<()> {
+    /// Errors: EINVAL (not on a page); ENOMEM (it wraps).
+    pub fn check_protect(&self, start: usize, length: usize) -> Result<Option<Range<usize>>> {
         if !start.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL.because("mprotect starts at a page"));
         }
-        let length = length.checked_next_multiple_of(PAGE_SIZE).ok_or(Errno::ENOMEM)?;
-        let end = start.checked_add(length).ok_or(Errno::ENOMEM)?;
         if length == 0 {
-            return Ok(());
+            return Ok(None);
         }
+        let end = length.checked_next_multiple_of(PAGE_SIZE).and_then(|length| start.checked_add(length));
+        Ok(Some(
+            start..end.ok_or_else(|| {
+                Errno::ENOMEM.because("mprotect needs every page of its range to be mapped")
+            })?,
+        ))
+    }
+
+    /// Changes what the program may do with a range of pages. `grows_down` also changes what is below it in a region
+    /// that grows downwards: PROT_GROWSDOWN.
+    ///
+    /// Errors: EINVAL (would split a special mapping; `grows_down` elsewhere), ENOMEM (a hole, after the regions before
+    /// it were changed; limits), EACCES (more than the mapping allows).
+    pub fn protect(&self, range: Range<usize>, permissions: Permissions, grows_down: bool) -> Result<()> {
         reserve::check()?;
-        self.space.lock().protect(start..end, permissions, grows_down)
+        self.space.lock().protect(range, permissions, grows_down)
     }
 
     /// Moves or resizes a mapping; returns where it is then.
@@ -83,13 +87,7 @@ impl AddressSpace {
         reserve::check()?;
         let mut space = self.space.lock();
         let remap = Remap::check(old, old_length, new_length, flags, new)?;
-        let start = space.remap(&remap)?;
-        let locked =
-            space.regions.find(start).is_some_and(|(_, region)| region.flags.contains(RegionFlags::LOCKED));
-        if locked {
-            space.populate(start..start + remap.new_length);
-        }
-        Ok(start)
+        space.remap(&remap)
     }
 
     /// Moves the end of the heap; returns where it is now, which is where it was if it cannot be moved: brk(2).
@@ -198,9 +196,6 @@ impl Space {
             backing: Backing::Anonymous,
         };
         self.regions.insert(before, region);
-        if self.future_flags.contains(RegionFlags::LOCKED) {
-            self.populate(before..after);
-        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 use super::{
     address_space::{AddressSpace, Space},
+    faults::Fault,
     frames,
     regions::{Backing, Region, RegionFlags},
     reserve,
@@ -53,8 +54,6 @@ pub struct MapRequest {
     pub flags: RegionFlags,
     /// Where its pages come from.
     pub backing: Backing,
-    /// Bring all pages in at once: MAP_POPULATE.
-    pub populate: bool,
 }
 
 /// Rounds up to whole pages. Errors: ENOMEM when that is more than any program can have.
@@ -72,19 +71,35 @@ impl AddressSpace {
     /// room), EPERM (below [`LOWEST`]), EEXIST, EINVAL (would split a special mapping), ENOMEM (limits).
     pub fn map(&self, request: MapRequest) -> Result<usize> {
         reserve::check()?;
+        self.space.lock().map(&request)
+    }
+
+    /// Brings every page of a range in that may be touched, writable ones as if they were written. Regions that may not be
+    /// touched, and gaps, are passed over.
+    ///
+    /// Errors: what the first touch that fails meets.
+    pub fn populate(&self, range: Range<usize>) -> Result<(), Fault> {
         let mut space = self.space.lock();
-        let start = space.map(&request)?;
-        let range = start..start + whole_pages(request.length)?;
-        if request.populate || space.future_flags.contains(RegionFlags::LOCKED) {
-            space.populate(range);
+        let mut reached = range.start;
+        while let Some((start, region)) =
+            space.regions.at_or_above(reached).filter(|(start, _)| *start < range.end)
+        {
+            let piece = start.max(range.start)..region.end.min(range.end);
+            reached = piece.end;
+            let access = match region.permissions.contains(Permissions::WRITE) && !region.is_shared() {
+                true => Access::Write,
+                false => Access::Read,
+            };
+            if !region.permissions.is_empty() {
+                space.bring_in(piece, access)?;
+            }
         }
-        Ok(start)
+        Ok(())
     }
 }
 
 impl Space {
-    /// As [`AddressSpace::map`], without populating.
-    pub fn map(&mut self, request: &MapRequest) -> Result<usize> {
+    fn map(&mut self, request: &MapRequest) -> Result<usize> {
         let length = whole_pages(request.length)?;
         self.check_count()?;
         let start = self.place(request.placement, length)?;
@@ -193,19 +208,14 @@ impl Space {
         self.regions.remove(range, |_, _| ());
     }
 
-    /// Brings every page of a range in that may be touched; stops silently where that fails, as MAP_POPULATE does.
-    pub fn populate(&mut self, range: Range<usize>) {
+    /// Brings in every page of a range that lies in one region. Errors: what the first touch that fails meets.
+    pub fn bring_in(&mut self, range: Range<usize>, access: Access) -> Result<(), Fault> {
         for page in range.step_by(PAGE_SIZE) {
-            let permissions =
-                self.regions.find(page).map(|(_, region)| (region.permissions, region.is_shared()));
-            let access = match permissions {
-                Some((permissions, false)) if permissions.contains(Permissions::WRITE) => Access::Write,
-                _ => Access::Read,
-            };
-            if self.mappings.get_for(page, access).is_none() && self.fault(page, access).is_err() {
-                return;
+            if self.mappings.get_for(page, access).is_none() {
+                self.fault(page, access)?;
             }
         }
+        Ok(())
     }
 }
 

@@ -31,6 +31,8 @@ bitflags::bitflags! {
         const LOCKED = 32;
         /// Not counted against what programs may ask for: MAP_NORESERVE.
         const NO_RESERVE = 64;
+        /// Beside `LOCKED`: pages need not be brought in before they are touched: MLOCK_ONFAULT.
+        const LOCK_ON_FAULT = 128;
     }
 }
 

@@ -97,7 +97,9 @@ fn what_was_moved_before_a_bad_page_counts() {
 #[test]
 fn vectors_are_checked_as_linux_does() {
     let space = with_vectors(&[(DATA, usize::MAX), (0xffff_8000_0000_0000, 1), (DATA, isize::MAX as usize)]);
-    let vectors = |index: usize, count| Source::vectors(&space, UserPointer::<IoVector>::new(VECTORS).element(index), count);
+    let vectors = |index: usize, count| {
+        Source::vectors(&space, UserPointer::<IoVector>::new(VECTORS).element(index), count)
+    };
     let error = |index, count| vectors(index, count).err();
     assert_eq!(error(0, 1), Some(Errno::EINVAL), "a negative length");
     assert_eq!(error(1, 1), Some(Errno::EFAULT), "a kernel address");

@@ -59,7 +59,7 @@ fn reading_untouched_memory_costs_no_frame_and_a_reservation_nothing() {
     store(&space, start + 500 * PAGE_SIZE, 1).unwrap();
     assert_eq!(held(), before + 1);
     assert_eq!(load(&space, start + 501 * PAGE_SIZE), Ok(0));
-    space.protect(reservation, 16 * PAGE_SIZE, READ_WRITE, false).unwrap();
+    space.protect(reservation..reservation + 16 * PAGE_SIZE, READ_WRITE, false).unwrap();
     store(&space, reservation, 1).unwrap();
     assert_eq!(held(), before + 2);
 }
@@ -103,7 +103,7 @@ fn memory_touched_here_and_there_comes_page_by_page() {
 fn a_run_never_reaches_over_its_region_or_over_a_page_that_is_there() {
     let space = space();
     space.map(at(DATA, anonymous(64, READ_WRITE))).unwrap();
-    space.protect(DATA + 20 * PAGE_SIZE, PAGE_SIZE, Permissions::READ, false).unwrap();
+    space.protect(DATA + 20 * PAGE_SIZE..DATA + 21 * PAGE_SIZE, Permissions::READ, false).unwrap();
     store(&space, DATA + 40 * PAGE_SIZE, 40).unwrap();
     for page in (0..20).chain(21..64) {
         store(&space, DATA + page * PAGE_SIZE, page as u8).unwrap();
@@ -164,7 +164,9 @@ fn a_stack_grows_to_what_is_touched_within_its_limit() {
 fn a_stack_keeps_its_distance_from_what_is_below() {
     let top = 0x7000_0000;
     let below = top - STACK_GUARD_GAP - 32 * PAGE_SIZE;
-    for (permissions, reached) in [(READ_WRITE, top - 31 * PAGE_SIZE), (Permissions::empty(), below + PAGE_SIZE)] {
+    for (permissions, reached) in
+        [(READ_WRITE, top - 31 * PAGE_SIZE), (Permissions::empty(), below + PAGE_SIZE)]
+    {
         let space = space();
         let stack = crate::mm::MapRequest { flags: RegionFlags::GROWS_DOWN, ..anonymous(4, READ_WRITE) };
         space.map(at(top - 4 * PAGE_SIZE, stack)).unwrap();

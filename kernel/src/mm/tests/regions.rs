@@ -20,19 +20,40 @@ type Page = Option<(Permissions, RegionFlags, Option<u64>)>;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Insert { start: usize, pages: usize, permissions: Permissions, flags: RegionFlags, file_page: Option<u64> },
-    Remove { start: usize, pages: usize },
-    Protect { start: usize, pages: usize, permissions: Permissions },
-    Flag { start: usize, pages: usize },
+    Insert {
+        start: usize,
+        pages: usize,
+        permissions: Permissions,
+        flags: RegionFlags,
+        file_page: Option<u64>,
+    },
+    Remove {
+        start: usize,
+        pages: usize,
+    },
+    Protect {
+        start: usize,
+        pages: usize,
+        permissions: Permissions,
+    },
+    Flag {
+        start: usize,
+        pages: usize,
+    },
 }
 
 fn permissions() -> impl Strategy<Value = Permissions> {
-    prop::sample::select(alloc::vec![Permissions::empty(), Permissions::READ, Permissions::READ | Permissions::WRITE])
+    prop::sample::select(alloc::vec![
+        Permissions::empty(),
+        Permissions::READ,
+        Permissions::READ | Permissions::WRITE
+    ])
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let range = || (0..PAGES - 40, 1..40usize);
-    let flags = prop::sample::select(alloc::vec![RegionFlags::empty(), RegionFlags::SHARED, RegionFlags::GROWS_DOWN]);
+    let flags =
+        prop::sample::select(alloc::vec![RegionFlags::empty(), RegionFlags::SHARED, RegionFlags::GROWS_DOWN]);
     let file_page = prop::option::of(0u64..20);
     let step = prop_oneof![
         3 => (range(), permissions(), flags, file_page).prop_map(|((start, pages), permissions, flags, file_page)| {
@@ -58,14 +79,19 @@ fn apply(step: &Step, regions: &mut Regions, model: &mut [Page], file: &Arc<dyn 
                 Some(first) => Backing::Source { source: file.clone(), first },
             };
             let end = address(start + pages);
-            regions.insert(address(start), Region { end, permissions, maximum: Permissions::all(), flags, backing });
+            regions.insert(
+                address(start),
+                Region { end, permissions, maximum: Permissions::all(), flags, backing },
+            );
             for page in 0..pages {
                 model[start + page] = Some((permissions, flags, file_page.map(|first| first + page as u64)));
             }
         }
         Step::Remove { start, pages } => {
             let mut removed = 0;
-            regions.remove(address(start)..address(start + pages), |at, region| removed += (region.end - at) / PAGE_SIZE);
+            regions.remove(address(start)..address(start + pages), |at, region| {
+                removed += (region.end - at) / PAGE_SIZE
+            });
             let model = &mut model[start..start + pages];
             assert_eq!(removed, model.iter().flatten().count());
             model.fill(None);
@@ -75,7 +101,8 @@ fn apply(step: &Step, regions: &mut Regions, model: &mut [Page], file: &Arc<dyn 
             model[start..start + pages].iter_mut().flatten().for_each(|page| page.0 = permissions);
         }
         Step::Flag { start, pages } => {
-            regions.update(address(start)..address(start + pages), |region| region.flags |= RegionFlags::LOCKED);
+            regions
+                .update(address(start)..address(start + pages), |region| region.flags |= RegionFlags::LOCKED);
             model[start..start + pages].iter_mut().flatten().for_each(|page| page.1 |= RegionFlags::LOCKED);
         }
     }
@@ -103,7 +130,8 @@ fn compare(regions: &Regions, model: &[Page]) {
         }
     }
     assert_eq!(seen, model);
-    let first_pages = (0..PAGES).filter(|&page| model[page].is_some() && (page == 0 || !belongs(&model[page - 1], &model[page])));
+    let first_pages = (0..PAGES)
+        .filter(|&page| model[page].is_some() && (page == 0 || !belongs(&model[page - 1], &model[page])));
     assert_eq!(regions.count(), first_pages.count(), "neighbours that are alike are one region");
     let count = |wanted: &dyn Fn(&(Permissions, RegionFlags, Option<u64>)) -> bool| {
         model.iter().flatten().filter(|page| wanted(page)).count()
@@ -176,10 +204,15 @@ fn a_special_mapping_is_one_thing() {
         let backing = Backing::Special { kind, first: 0 };
         let end = address(start + 4);
         let (permissions, maximum) = (kind.permissions(), kind.maximum());
-        regions.insert(address(start), Region { end, permissions, maximum, flags: RegionFlags::empty(), backing });
+        regions.insert(
+            address(start),
+            Region { end, permissions, maximum, flags: RegionFlags::empty(), backing },
+        );
     }
     assert_eq!(regions.count(), 2, "two of them never join");
-    for (range, splits) in [(0..4, false), (0..8, false), (1..4, true), (0..5, true), (3..9, true), (4..8, false)] {
+    for (range, splits) in
+        [(0..4, false), (0..8, false), (1..4, true), (0..5, true), (3..9, true), (4..8, false)]
+    {
         assert_eq!(regions.splits_special(&(address(range.start)..address(range.end))), splits, "{range:?}");
     }
 }

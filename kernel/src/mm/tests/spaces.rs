@@ -5,10 +5,7 @@ use crate::{
     abi::Errno,
     arch::{Access, PAGE_SIZE, Permissions},
     mm::{
-        AddressSpace, Fault, RegionFlags,
-        mapping_calls::RemapFlags,
-        source::SharedMemory,
-        special::Special,
+        AddressSpace, Fault, RegionFlags, mapping_calls::RemapFlags, source::SharedMemory, special::Special,
     },
 };
 use alloc::sync::Arc;
@@ -191,25 +188,43 @@ fn special_mappings_keep_linux_rules() {
         let half = pages / 2 * one;
         assert_eq!(space.unmap(start, half), Err(Errno::EINVAL), "munmap of a part");
         assert_eq!(space.unmap(start + half, half), Err(Errno::EINVAL));
-        assert_eq!(space.protect(start, half, Permissions::READ, false), Err(Errno::EINVAL), "mprotect of a part");
-        assert_eq!(space.remap(start, half, half, fixed, DATA + 0x100_0000), Err(Errno::EINVAL), "mremap of a part");
-        assert_eq!(space.map(at(start + half, anonymous(1, READ_WRITE))), Err(Errno::EINVAL), "MAP_FIXED on a part");
-        assert_eq!(space.remap(start, pages * one, (pages + 1) * one, RemapFlags::MAYMOVE, 0), Err(Errno::EFAULT));
+        assert_eq!(
+            space.protect(start..start + half, Permissions::READ, false),
+            Err(Errno::EINVAL),
+            "mprotect of a part"
+        );
+        assert_eq!(
+            space.remap(start, half, half, fixed, DATA + 0x100_0000),
+            Err(Errno::EINVAL),
+            "mremap of a part"
+        );
+        assert_eq!(
+            space.map(at(start + half, anonymous(1, READ_WRITE))),
+            Err(Errno::EINVAL),
+            "MAP_FIXED on a part"
+        );
+        assert_eq!(
+            space.remap(start, pages * one, (pages + 1) * one, RemapFlags::MAYMOVE, 0),
+            Err(Errno::EFAULT)
+        );
         assert_eq!(space.remap(start, pages * one, half, RemapFlags::MAYMOVE, 0), Err(Errno::EINVAL));
-        assert_eq!(space.advise(start, pages * one, 10), Ok(()), "MADV_DONTFORK");
+        assert_eq!(space.advise(start, pages * one, 10), Ok(None), "MADV_DONTFORK");
     }
     let all = 4 * one;
-    assert_eq!(space.protect(vvar, all, READ_WRITE, false), Err(Errno::EACCES));
-    assert_eq!(space.protect(vvar, all, Permissions::READ | Permissions::EXECUTE, false), Err(Errno::EACCES));
-    assert_eq!(space.protect(vvar, all, Permissions::empty(), false), Ok(()));
+    assert_eq!(space.protect(vvar..vvar + all, READ_WRITE, false), Err(Errno::EACCES));
+    assert_eq!(
+        space.protect(vvar..vvar + all, Permissions::READ | Permissions::EXECUTE, false),
+        Err(Errno::EACCES)
+    );
+    assert_eq!(space.protect(vvar..vvar + all, Permissions::empty(), false), Ok(()));
     assert_eq!(load(&space, vvar), Err(Errno::EFAULT));
-    assert_eq!(space.protect(vvar, all, Permissions::READ, false), Ok(()));
+    assert_eq!(space.protect(vvar..vvar + all, Permissions::READ, false), Ok(()));
     assert_eq!(load(&space, vvar), Ok(SYSTEM));
     assert_eq!(store(&space, vvar, 1), Err(Errno::EFAULT));
     for refused in [4, 11, 17] {
         assert_eq!(space.advise(vvar, all, refused), Err(Errno::EINVAL), "DONTNEED, DOFORK, DODUMP");
     }
-    assert_eq!(space.lock(vvar, all, false), Ok(()));
+    assert_eq!(space.lock(vvar, all, false), Ok(vvar..vvar + all));
     assert_eq!(space.synchronize(vvar, all, false), Ok(()));
     assert_eq!(space.unmap(vvar, all), Ok(()));
     assert_eq!(space.find_special(Special::Vvar), None);
@@ -222,10 +237,10 @@ fn a_program_that_writes_into_its_vdso_gets_one_of_its_own() {
     let (space, other) = (with_special(special.clone()), with_special(special));
     let vdso = DATA + 6 * PAGE_SIZE;
     load(&space, vdso).unwrap();
-    space.protect(vdso, 2 * PAGE_SIZE, READ_WRITE, false).unwrap();
+    space.protect(vdso..vdso + 2 * PAGE_SIZE, READ_WRITE, false).unwrap();
     store(&space, vdso, 1).unwrap();
     store(&space, vdso + PAGE_SIZE, 2).unwrap();
-    space.protect(vdso, 2 * PAGE_SIZE, Permissions::READ | Permissions::EXECUTE, false).unwrap();
+    space.protect(vdso..vdso + 2 * PAGE_SIZE, Permissions::READ | Permissions::EXECUTE, false).unwrap();
     assert_eq!([load(&space, vdso), load(&space, vdso + PAGE_SIZE)], [Ok(1), Ok(2)]);
     assert_eq!([load(&other, vdso), load(&other, vdso + PAGE_SIZE)], [Ok(IMAGE), Ok(0)]);
 }

@@ -4,8 +4,7 @@ use crate::{
     abi::{Errno, Result},
     arch::{PAGE_SIZE, Permissions},
     mm::{
-        AddressSpace, Backing, MapRequest, PageRef, PageSource, Placement, RegionFlags,
-        source::Identity,
+        AddressSpace, Backing, MapRequest, PageRef, PageSource, Placement, RegionFlags, source::Identity,
         special::SpecialSource,
     },
     sync::SpinLock,
@@ -146,13 +145,22 @@ pub fn anonymous(pages: usize, permissions: Permissions) -> MapRequest {
         maximum: Permissions::all(),
         flags: RegionFlags::empty(),
         backing: Backing::Anonymous,
-        populate: false,
     }
 }
 
 /// A request for a file's pages, private or shared.
-pub fn file(file: &Arc<TestFile>, first: u64, pages: usize, permissions: Permissions, flags: RegionFlags) -> MapRequest {
-    MapRequest { flags, backing: Backing::Source { source: file.clone(), first }, ..anonymous(pages, permissions) }
+pub fn file(
+    file: &Arc<TestFile>,
+    first: u64,
+    pages: usize,
+    permissions: Permissions,
+    flags: RegionFlags,
+) -> MapRequest {
+    MapRequest {
+        flags,
+        backing: Backing::Source { source: file.clone(), first },
+        ..anonymous(pages, permissions)
+    }
 }
 
 /// The same request, for this address and no other.

@@ -38,12 +38,17 @@ fn bad_addresses_are_efault() {
     space.map(at(DATA + 0x10_0000, anonymous(1, Permissions::READ))).unwrap();
     space.write_bytes(DATA + 3 * PAGE_SIZE - 3, b"end").unwrap();
     let kernel = 0xffff_8000_0000_0000;
-    for address in [0, 1, DATA - 1, DATA + 3 * PAGE_SIZE - 3, 0x8000_0000_0000, kernel, usize::MAX - 2, usize::MAX] {
+    for address in
+        [0, 1, DATA - 1, DATA + 3 * PAGE_SIZE - 3, 0x8000_0000_0000, kernel, usize::MAX - 2, usize::MAX]
+    {
         assert_eq!(space.read_string(address, 100), Err(Errno::EFAULT), "{address:#x}");
         assert_eq!(space.read(UserPointer::<u32>::new(address)), Err(Errno::EFAULT), "{address:#x}");
         assert_eq!(space.write(UserPointer::new(address), &1u32), Err(Errno::EFAULT), "{address:#x}");
         assert_eq!(space.clear(address, 8), Err(Errno::EFAULT), "{address:#x}");
-        assert!(space.with_atomic_u32(address & !3, true, |_| ()).is_err() || address >= DATA, "{address:#x}");
+        assert!(
+            space.with_atomic_u32(address & !3, true, |_| ()).is_err() || address >= DATA,
+            "{address:#x}"
+        );
     }
     assert_eq!(space.write(UserPointer::new(DATA + 0x10_0000), &1u8), Err(Errno::EFAULT), "read-only");
     assert_eq!(space.read(UserPointer::<u8>::new(DATA + 0x10_0000)), Ok(0));
