@@ -10,6 +10,7 @@ mod attributes;
 mod descriptors;
 mod file_io;
 mod file_locks;
+mod memory;
 mod metadata;
 mod mounting;
 mod paths;

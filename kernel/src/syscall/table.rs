@@ -99,6 +99,10 @@ table! {
     6 lstat now metadata::lstat, 2, "";
     7 poll wait polling::poll, 3, "";
     8 lseek now file_io::lseek, 3, "";
+    9 mmap wait memory::mmap, 6, "no huge pages, no MAP_SYNC, no MAP_DROPPABLE";
+    10 mprotect now memory::mprotect, 3, "";
+    11 munmap now memory::munmap, 2, "";
+    12 brk wait memory::brk, 1, "";
     13 rt_sigaction now signals::rt_sigaction, 4, "";
     14 rt_sigprocmask now signals::rt_sigprocmask, 4, "";
     15 rt_sigreturn now signals::rt_sigreturn, 0, "";
@@ -111,9 +115,14 @@ table! {
     22 pipe now descriptors::pipe, 1, "";
     23 select wait polling::select, 5, "";
     24 sched_yield wait scheduling::sched_yield, 0, "";
+    25 mremap wait memory::mremap, 5, "one region at a time";
+    26 msync now memory::msync, 3, "";
+    27 mincore now memory::mincore, 4, "";
+    28 madvise wait memory::madvise, 3, "no huge or merged pages, no REMOVE, no guard pages";
     32 dup now descriptors::dup, 1, "";
     33 dup2 now descriptors::dup2, 2, "";
     34 pause wait signals::pause, 0, "";
+    35 nanosleep wait clocks::nanosleep, 2, "";
     39 getpid now process::getpid, 0, "";
     40 sendfile wait file_io::sendfile, 4, "";
     56 clone wait process::clone, 5, "time and user namespaces; no tracing, no control groups";
@@ -196,6 +205,10 @@ table! {
     146 sched_get_priority_max now scheduling::sched_get_priority_max, 1, "";
     147 sched_get_priority_min now scheduling::sched_get_priority_min, 1, "";
     148 sched_rr_get_interval now scheduling::sched_rr_get_interval, 2, "";
+    149 mlock wait memory::mlock, 2, "";
+    150 munlock now memory::munlock, 2, "";
+    151 mlockall wait memory::mlockall, 1, "";
+    152 munlockall now memory::munlockall, 0, "";
     157 prctl now prctl::prctl, 5, "the options in its file";
     158 arch_prctl now prctl::arch_prctl, 2, "segment bases, CPUID, ARCH_MAP_VDSO_64";
     160 setrlimit now resources::setrlimit, 2, "";
@@ -232,6 +245,7 @@ table! {
     227 clock_settime now clocks::clock_settime, 2, "CLOCK_REALTIME";
     228 clock_gettime now clocks::clock_gettime, 2, "";
     229 clock_getres now clocks::clock_getres, 2, "";
+    230 clock_nanosleep wait clocks::clock_nanosleep, 4, "";
     231 exit_group now process::exit_group, 1, "";
     234 tgkill now signals::tgkill, 3, "";
     235 utimes now metadata::utimes, 2, "";
@@ -278,6 +292,7 @@ table! {
     319 memfd_create now descriptors::memfd_create, 2, "no seals, no huge pages";
     322 execveat wait process::execveat, 5, "";
     324 membarrier now scheduling::membarrier, 2, "private and global, not for one core";
+    325 mlock2 wait memory::mlock2, 3, "";
     326 copy_file_range now file_io::copy_file_range, 6, "";
     327 preadv2 wait file_io::preadv2, 6, "flags that ask for nothing special";
     328 pwritev2 wait file_io::pwritev2, 6, "flags that ask for nothing special";

@@ -241,7 +241,8 @@ fn replace(caller: &mut Caller<'_>, prepared: Prepared, path: &[u8]) -> Result<(
     task.set_files(files);
     task.set_actions(Arc::new(task.actions().without_handlers()));
     task.signals.lock().alternate_stack = AlternateStack::default();
-    drop(task.take_restart());
+    // What the old program had left to go on with is not the new one's.
+    let _ = task.take_restart();
 
     let before = task.credentials();
     let AfterExec { credentials, secure } = identity;
@@ -253,6 +254,7 @@ fn replace(caller: &mut Caller<'_>, prepared: Prepared, path: &[u8]) -> Result<(
     task.set_credentials(Arc::new(credentials));
     process.set_executable(Some(executable));
     process.has_executed.store(true, Relaxed);
+    process.uses_barriers.store(false, Relaxed);
     process.exit_signal.store(Signal::SIGCHLD.number(), Relaxed);
     task.set_name(Name::new(&exec::command_name(path)));
 

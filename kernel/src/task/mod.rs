@@ -37,9 +37,9 @@ pub mod vfork;
 pub mod wait;
 
 pub use caller::Caller;
-pub use cpu_time::{Times, Usage};
+pub use cpu_time::Usage;
 pub use init::{describe_current, start_init};
 pub use limits::{Limit, Resource};
 pub use process::Process;
 pub use status::Status;
-pub use thread::{Name, Task, TaskState};
+pub use thread::{Name, Task};

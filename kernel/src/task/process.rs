@@ -11,7 +11,7 @@ use super::{
     status::Status,
 };
 use crate::{
-    abi::{Signal, TaskId},
+    abi::{Signal, SignalSet, TaskId},
     fs::path::Path,
     sync::{SpinLock, WaitQueue},
 };
@@ -29,6 +29,8 @@ pub struct Process {
     pub(super) exit_signal: AtomicU32,
     /// It has executed a program since it was made: setpgid(2) is no longer its parent's business.
     pub(super) has_executed: AtomicBool,
+    /// Its program will use private barriers: membarrier(2).
+    pub(super) uses_barriers: AtomicBool,
     /// PR_SET_CHILD_SUBREAPER: its descendants' orphans become its children.
     pub(super) is_subreaper: AtomicBool,
     /// Whether its memory is its user's own: PR_SET_DUMPABLE.
@@ -131,6 +133,7 @@ impl Process {
             session: AtomicU32::new(0),
             exit_signal: AtomicU32::new(exit_signal),
             has_executed: AtomicBool::new(false),
+            uses_barriers: AtomicBool::new(false),
             is_subreaper: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
             start_time,
@@ -193,6 +196,31 @@ impl Process {
         self.dumpable.load(Relaxed)
     }
 
+    /// PR_SET_DUMPABLE
+    pub fn set_dumpable(&self, dumpable: u32) {
+        self.dumpable.store(dumpable, Relaxed);
+    }
+
+    /// PR_GET_CHILD_SUBREAPER
+    pub fn is_subreaper(&self) -> bool {
+        self.is_subreaper.load(Relaxed)
+    }
+
+    /// PR_SET_CHILD_SUBREAPER
+    pub fn set_subreaper(&self, wanted: bool) {
+        self.is_subreaper.store(wanted, Relaxed);
+    }
+
+    /// Whether it said that it will use private barriers, membarrier(2).
+    pub fn is_registered_for_barriers(&self) -> bool {
+        self.uses_barriers.load(Relaxed)
+    }
+
+    /// Says so.
+    pub fn register_for_barriers(&self) {
+        self.uses_barriers.store(true, Relaxed);
+    }
+
     /// Its first thread, which other threads' ends do not concern; `None` once it was waited for.
     pub fn leader(&self) -> Option<Arc<Task>> {
         super::table::task(self.id)
@@ -236,7 +264,8 @@ impl Process {
         *self.limits.lock()
     }
 
-    pub(super) fn set_limit(&self, resource: Resource, limit: Limit) {
+    /// Sets one.
+    pub fn set_limit(&self, resource: Resource, limit: Limit) {
         self.limits.lock().set(resource, limit);
     }
 
@@ -292,6 +321,14 @@ impl State {
                 thread.attention.set(attention::KILLED);
                 super::sched::wake(thread);
             }
+        }
+    }
+
+    /// Forgets pending signals, the threads' too.
+    pub fn discard(&mut self, signals: SignalSet) {
+        self.pending.discard(signals);
+        for thread in self.threads.values() {
+            thread.signals.lock().pending.discard(signals);
         }
     }
 }

@@ -6,7 +6,6 @@
 use super::{Caller, Process, Task, cpu_time::Usage, process::State, status::Event, table};
 use crate::abi::{Errno, Result, Signal, TaskId, linux};
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering::Relaxed;
 
 /// Which children.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

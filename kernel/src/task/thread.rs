@@ -78,7 +78,6 @@ pub struct Task {
 }
 
 /// What a task gives up when it exits; until then all are there.
-#[derive(Clone)]
 pub struct Resources {
     /// Its memory.
     pub space: Option<Arc<AddressSpace>>,
@@ -264,10 +263,6 @@ impl Task {
         self.resources.lock().namespaces.as_deref().map(look)
     }
 
-    pub(super) fn resources(&self) -> Resources {
-        self.resources.get()
-    }
-
     pub(super) fn set_space(&self, space: Arc<AddressSpace>) -> Option<Arc<AddressSpace>> {
         self.resources.lock().space.replace(space)
     }
@@ -305,6 +300,67 @@ impl Task {
         if before.uid != credentials.uid {
             drop(self.membership.replace(Membership::new(credentials.uid)));
         }
+    }
+
+    /// The signal it gets when the thread that made it ends; 0 for none.
+    pub fn parent_death_signal(&self) -> u32 {
+        self.parent_death_signal.load(Relaxed)
+    }
+
+    /// Sets that.
+    pub fn set_parent_death_signal(&self, number: u32) {
+        self.parent_death_signal.store(number, Relaxed);
+    }
+
+    /// It has become someone else: those who had rights over it before have them no more.
+    pub fn forget_parents_rights(&self) {
+        self.set_parent_death_signal(0);
+        self.process.set_dumpable(0);
+    }
+
+    /// PR_GET_TIMERSLACK, in nanoseconds.
+    pub fn timer_slack(&self) -> u64 {
+        self.timer_slack.load(Relaxed)
+    }
+
+    /// PR_SET_TIMERSLACK; 0 brings the default back.
+    pub fn set_timer_slack(&self, nanoseconds: u64) {
+        self.timer_slack.store(if nanoseconds == 0 { DEFAULT_TIMER_SLACK } else { nanoseconds }, Relaxed);
+    }
+
+    /// personality(2)
+    pub fn personality(&self) -> u32 {
+        self.personality.load(Relaxed)
+    }
+
+    /// Sets that.
+    pub fn set_personality(&self, personality: u32) {
+        self.personality.store(personality, Relaxed);
+    }
+
+    /// The CPUs it may use, a bit each.
+    pub fn affinity(&self) -> u64 {
+        self.affinity.load(Relaxed)
+    }
+
+    /// Sets that.
+    pub fn set_affinity(&self, mask: u64) {
+        self.affinity.store(mask, Relaxed);
+    }
+
+    /// ioprio_get(2)
+    pub fn io_priority(&self) -> u32 {
+        self.io_priority.load(Relaxed)
+    }
+
+    /// Sets that.
+    pub fn set_io_priority(&self, priority: u32) {
+        self.io_priority.store(priority, Relaxed);
+    }
+
+    /// Has executing a program never give it more rights, for good.
+    pub fn set_no_new_privileges(&self) {
+        self.no_new_privileges.store(1, Relaxed);
     }
 
     /// Whether executing a program never gives it more rights, prctl(2) PR_SET_NO_NEW_PRIVS.
@@ -347,8 +403,29 @@ impl Task {
         *self.policy.lock()
     }
 
-    pub(super) fn set_policy(&self, policy: Policy) {
+    /// Sets that, whatever it is.
+    pub fn set_policy(&self, policy: Policy) {
         *self.policy.lock() = policy;
+    }
+
+    /// Where its number is to be replaced by 0 when it ends, set_tid_address(2); 0 for nowhere.
+    pub fn set_clear_child_tid(&self, address: usize) {
+        self.clear_child_tid.store(address, Relaxed);
+    }
+
+    /// What was set.
+    pub fn clear_child_tid(&self) -> usize {
+        self.clear_child_tid.load(Relaxed)
+    }
+
+    /// Where the list of its robust futexes begins, or 0.
+    pub fn robust_list(&self) -> usize {
+        self.robust_list.load(Relaxed)
+    }
+
+    /// Sets that.
+    pub fn set_robust_list(&self, head: usize) {
+        self.robust_list.store(head, Relaxed);
     }
 
     /// Says how the call that now fails with ERESTART_RESTARTBLOCK goes on if no handler runs.

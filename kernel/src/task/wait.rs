@@ -5,12 +5,13 @@
 //! task really has to wait another one will run, so this is where its extended state is put away; a call that finds
 //! what it wants at once never pays for that.
 
-use super::Task;
+use super::{Task, sched};
 use crate::{
     abi::{Errno, Result},
     arch::{UserContext, UserMode},
     time::events::{self, Deadline},
 };
+use alloc::sync::Arc;
 use core::{
     future::{Future, poll_fn},
     pin::pin,
@@ -40,6 +41,14 @@ pub async fn until<F: Future>(
     future: F,
 ) -> Result<Option<F::Output>> {
     interruptible(task, user, events::before(deadline, future)).await
+}
+
+/// Gives the CPU up for a turn, if another task could use it: sched_yield(2).
+pub async fn turn(task: &Arc<Task>, user: &mut UserContext) {
+    if sched::others_wait() {
+        user.park();
+        sched::yield_now(task, false).await;
+    }
 }
 
 async fn unless<F: Future>(

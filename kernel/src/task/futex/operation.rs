@@ -3,7 +3,7 @@
 use crate::abi::{Errno, Result, linux};
 
 /// A decoded operation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy)]
 pub struct Operation {
     change: fn(u32, u32) -> u32,
     operand: u32,

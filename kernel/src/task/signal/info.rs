@@ -16,8 +16,6 @@ pub mod code {
     pub const KERNEL: i32 = linux::SI_KERNEL as i32;
     /// By tkill(2) or tgkill(2).
     pub const THREAD: i32 = linux::SI_TKILL;
-    /// By rt_sigqueueinfo(2).
-    pub const QUEUE: i32 = linux::SI_QUEUE;
 }
 
 /// A pending signal with what came with it; laid out as the beginning of `siginfo_t`.
@@ -88,6 +86,11 @@ impl SignalInfo {
         Self::new(signal, code::USER, [0; 4])
     }
 
+    /// The same, said to be of the signal of this number.
+    pub const fn renumbered(self, number: u32) -> Self {
+        Self { signal: number as i32, ..self }
+    }
+
     /// Which signal; `None` when a program made up the number.
     pub fn number(&self) -> Option<Signal> {
         Signal::new(self.signal as u32).ok()
@@ -99,6 +102,7 @@ impl SignalInfo {
     }
 
     /// `si_pid`, for the codes that have it.
+    #[cfg(test)]
     pub const fn process(&self) -> TaskId {
         self.fields[0] as TaskId
     }

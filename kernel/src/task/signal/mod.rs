@@ -26,7 +26,7 @@ pub use info::SignalInfo;
 pub use pending::Pending;
 pub use send::{force, send_to_group, send_to_process, send_to_task};
 
-use super::{Task, attention, process::State};
+use super::{Process, Task, attention, process::State};
 use crate::abi::{Signal, SignalSet};
 
 /// What one thread keeps about its signals.
@@ -120,10 +120,31 @@ impl Task {
         self.attention.put(attention::SIGNAL, !pending.without(signals.blocked).is_empty());
     }
 
+    /// Where its handlers with SA_ONSTACK run.
+    pub fn alternate_stack(&self) -> AlternateStack {
+        self.signals.lock().alternate_stack
+    }
+
+    /// Sets that.
+    pub fn set_alternate_stack(&self, stack: AlternateStack) {
+        self.signals.lock().alternate_stack = stack;
+    }
+
     /// The signals pending for it alone, for its process, and those it blocks: for `/proc/PID/status`.
     pub fn pending_and_blocked(&self) -> (SignalSet, SignalSet, SignalSet) {
         let state = self.process().state.lock();
         let signals = self.signals.lock();
         (signals.pending.set(), state.pending.set(), signals.blocked)
+    }
+}
+
+impl Process {
+    /// Forgets signals that are pending for it or for one of its threads: they are ignored from now on.
+    pub fn forget_pending(&self, signals: SignalSet) {
+        let mut state = self.state.lock();
+        state.discard(signals);
+        for thread in state.threads.values() {
+            thread.look_again(&state);
+        }
     }
 }

@@ -74,26 +74,19 @@ fn send(target: Target<'_>, info: SignalInfo) -> Result<()> {
 /// signal is sent, even if it is blocked or ignored. Tells whether a stopped process goes on.
 fn settle_stops(state: &mut State, signal: Signal) -> bool {
     if STOPPING.contains(signal) {
-        discard(state, SignalSet::of(Signal::SIGCONT));
+        state.discard(SignalSet::of(Signal::SIGCONT));
         return false;
     }
     if signal != Signal::SIGCONT {
         return false;
     }
-    discard(state, STOPPING);
+    state.discard(STOPPING);
     state.continues += 1;
     let Some(stop) = state.stop.take() else { return false };
     state.reports.stopped = None;
     state.reports.continued = stop.complete;
     state.threads.values().for_each(sched::wake);
     stop.complete
-}
-
-fn discard(state: &mut State, signals: SignalSet) {
-    state.pending.discard(signals);
-    for thread in state.threads.values() {
-        thread.signals.lock().pending.discard(signals);
-    }
 }
 
 fn accept(

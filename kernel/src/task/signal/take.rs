@@ -15,6 +15,7 @@ use crate::{
     },
 };
 use alloc::sync::Arc;
+use core::{future::poll_fn, task::Poll};
 
 /// A signal whose handler is to run.
 pub struct Delivery {
@@ -83,4 +84,36 @@ pub fn take(task: &Task, state: &mut State, blocked: SignalSet) -> Option<Signal
     let info = own.or_else(|| state.pending.take(blocked));
     task.look_again(state);
     info
+}
+
+impl Task {
+    /// Waits until one of these signals is pending, blocked or not, and takes it: sigwaitinfo(2).
+    pub async fn awaited_signal(&self, awaited: SignalSet) -> SignalInfo {
+        // The signals stay blocked meanwhile; being awaited, they are kept even if they would be ignored.
+        let _awaiting = Awaiting::new(self, awaited);
+        poll_fn(|_| {
+            let mut state = self.process().state.lock();
+            match take(self, &mut state, SignalSet(!awaited.0)) {
+                Some(info) => Poll::Ready(info),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// For as long as it lives, the task is woken by signals that it blocks.
+struct Awaiting<'a>(&'a Task);
+
+impl<'a> Awaiting<'a> {
+    fn new(task: &'a Task, awaited: SignalSet) -> Self {
+        task.signals.lock().awaited = awaited;
+        Self(task)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.signals.lock().awaited = SignalSet::EMPTY;
+    }
 }
