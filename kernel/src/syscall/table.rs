@@ -8,7 +8,7 @@
 //! and the match lets the compiler lay all of them out in the task's one future, without a box for each call.
 
 use super::{
-    Argument, Caller, attributes, clocks, descriptors, file_io, file_locks, futex, identity, machine, metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals,
+    Argument, Caller, attributes, clocks, descriptors, file_io, file_locks, futex, identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals,
 };
 use crate::abi::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
