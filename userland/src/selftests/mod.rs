@@ -2,11 +2,13 @@
 //!
 //! Every one is an ordinary Linux program: on Linux 6.18 it must pass too. That is what makes the rules trustworthy.
 
+mod bad_pointers;
 mod capabilities;
 mod clock_rules;
 mod clock_shift;
 mod clone3;
 mod clone_legacy;
+mod exceptions;
 mod faults;
 mod freezing;
 mod futex_time;
@@ -21,6 +23,7 @@ mod offsets_grammar;
 mod offsets_read;
 mod offsets_write;
 mod proc_time;
+mod registers;
 mod setns;
 mod sleeping;
 mod special_mappings;
@@ -75,6 +78,9 @@ selftests! {
     vdso_image
     vdso_functions
     zero_system_calls
+    bad_pointers
+    exceptions
+    registers
 }
 
 /// The paths of all selftests in the image.
