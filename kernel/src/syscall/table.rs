@@ -117,7 +117,7 @@ table! {
     24 sched_yield wait scheduling::sched_yield, 0, "";
     25 mremap wait memory::mremap, 5, "one region at a time";
     26 msync now memory::msync, 3, "";
-    27 mincore now memory::mincore, 4, "";
+    27 mincore now memory::mincore, 3, "";
     28 madvise wait memory::madvise, 3, "no huge or merged pages, no REMOVE, no guard pages";
     32 dup now descriptors::dup, 1, "";
     33 dup2 now descriptors::dup2, 2, "";
