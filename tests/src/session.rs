@@ -151,9 +151,11 @@ impl Session {
             if !standing && hopeless.is_none() {
                 match self.boot(&mut machine, &mut counts) {
                     Ok(()) => standing = true,
-                    // It will not boot for the next one either.
+                    // It will not boot for the next one either; say at length why only once.
                     Err(error) => {
-                        hopeless = Some(format!("the machine for all jobs did not boot: {error:#}"))
+                        outcomes[number] = Err(Trouble::Failed(format!("no boot for the jobs: {error:#}")));
+                        hopeless = Some(format!("no boot for the jobs: see {}", job.name));
+                        continue;
                     }
                 }
             }
