@@ -18,11 +18,14 @@ pub const PROCESSOR_SELECTOR: u16 = 15 << 3 | 3;
 pub trait Machine {
     /// Page 0, as this task sees it.
     fn time_page(&self) -> &TimeData;
-    /// Where `part` of page 0 is on the companion page. Asked for only if page 0 has turned out to be a namespace's.
+    /// Where `part` of page 0 is on the companion page.
     ///
     /// A part rather than the page: an address on the one is a constant away from the same on the other, which saves
     /// computing it twice.
-    fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T;
+    ///
+    /// # Safety
+    /// `part` is on page 0, and page 0 has turned out to be a namespace's: in root there is no companion page.
+    unsafe fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T;
     /// The counter that a `clock_mode` names, bit 63 cleared, read after all earlier loads of the program; `None` if
     /// there is no such counter.
     fn cycles(&self, mode: i32) -> Option<u64>;
@@ -101,7 +104,9 @@ fn high_resolution_now<const INSTANCE: usize, M: Machine>(machine: &M, clock: Cl
         Ok(time) => Some(carried(time)),
         Err(Instead::NoCounter) => None,
         Err(Instead::NamespacePage) => {
-            let (system, base) = (machine.on_companion_page(data), machine.on_companion_page(entry));
+            // SAFETY: parts of a namespace's page, as was just found.
+            let (system, base) =
+                unsafe { (machine.on_companion_page(data), machine.on_companion_page(entry)) };
             let time = high_resolution::<false>(system, base, cycles).ok()?;
             Some(carried(shifted(time, entry)))
         }
@@ -113,7 +118,8 @@ fn coarse_now<M: Machine>(machine: &M, clock: Clock) -> Option<Time> {
     let data = &machine.time_page().clocks[0];
     let entry = data.entry(clock);
     coarse::<NAMESPACES>(data, entry).ok().or_else(|| {
-        let (system, base) = (machine.on_companion_page(data), machine.on_companion_page(entry));
+        // SAFETY: parts of a namespace's page: nothing else keeps a coarse clock from being read.
+        let (system, base) = unsafe { (machine.on_companion_page(data), machine.on_companion_page(entry)) };
         Some(carried(shifted(coarse::<false>(system, base).ok()?, entry)))
     })
 }
@@ -128,7 +134,11 @@ fn on_namespace_page(page: &TimeData) -> bool {
 #[inline(always)]
 fn system_page<M: Machine>(machine: &M) -> &TimeData {
     let page = machine.time_page();
-    if NAMESPACES && on_namespace_page(page) { machine.on_companion_page(page) } else { page }
+    if NAMESPACES && on_namespace_page(page) {
+        // SAFETY: the whole of a namespace's page.
+        return unsafe { machine.on_companion_page(page) };
+    }
+    page
 }
 
 /// clock_gettime(2): 0, or a negative errno from the system call.
@@ -197,7 +207,8 @@ fn realtime_seconds<M: Machine>(machine: &M) -> i64 {
     let page = machine.time_page();
     if NAMESPACES && on_namespace_page(page) {
         cold_path();
-        return seconds(machine.on_companion_page(page));
+        // SAFETY: the whole of a namespace's page.
+        return seconds(unsafe { machine.on_companion_page(page) });
     }
     seconds(page)
 }

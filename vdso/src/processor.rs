@@ -5,16 +5,18 @@ use crate::page::{COMPANION_PAGE, MODE_TSC, PAGE_SIZE, TIME_PAGE, TimeData};
 use core::arch::asm;
 use core::ptr;
 
+const _: () = assert!(TIME_PAGE == 0, "`vvar_page` is the first page");
+
 /// The x86-64 processor that runs the image, in user mode.
 pub struct Processor;
 
-/// The data page with this number.
+/// The first data page, which is the time page.
 ///
-/// The image is mapped anywhere and nobody relocates it, so an address can only be told relative to the code.
-/// Said in assembly, because for a foreign `static` the compiler asks a table of addresses, which would need relocating.
+/// The image is mapped anywhere and nobody relocates it, so an address can only be told relative to the code. Said in
+/// assembly, because for a foreign `static` the compiler asks a table of addresses, which would need relocating.
 #[inline(always)]
-fn data_page(number: usize) -> *const u8 {
-    let first: *const u8;
+fn first_page() -> *const TimeData {
+    let first: *const TimeData;
     // SAFETY: computes an address, touches nothing. `vvar_page` is defined by the linker script.
     unsafe {
         asm!(
@@ -24,20 +26,20 @@ fn data_page(number: usize) -> *const u8 {
             options(pure, nomem, nostack, preserves_flags)
         )
     };
-    first.wrapping_add(number * PAGE_SIZE)
+    first
 }
 
 impl Machine for Processor {
     #[inline(always)]
     fn time_page(&self) -> &TimeData {
         // SAFETY: the kernel maps the time page there, for as long as the image is mapped; it is all atomics.
-        unsafe { &*data_page(TIME_PAGE).cast() }
+        unsafe { &*first_page() }
     }
 
     #[inline(always)]
-    fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T {
+    unsafe fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T {
         let address = (&raw const *part).expose_provenance() + (COMPANION_PAGE - TIME_PAGE) * PAGE_SIZE;
-        // SAFETY: page 0 is a namespace's, then the kernel has mapped the system's page there, of the same layout.
+        // SAFETY: page 0 is a namespace's, so the kernel has mapped the system's page there, of the same layout.
         // The pages are no allocation this language knows of; their addresses come from assembly, hence are exposed.
         unsafe { &*ptr::with_exposed_provenance(address) }
     }

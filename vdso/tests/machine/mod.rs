@@ -46,7 +46,7 @@ impl Machine for Task<'_> {
         &self.pages[0]
     }
 
-    fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T {
+    unsafe fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T {
         let pages = self.pages.as_ptr();
         let address = (&raw const *part).expose_provenance();
         let first = pages.expose_provenance();
