@@ -77,3 +77,28 @@ impl FileOperations for EventFile {
         writeln!(out, "eventfd-count: {:16x}", *self.count.lock())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::tests::{Somebody, prepare, read, write};
+
+    #[test]
+    fn it_counts() {
+        prepare();
+        let credentials = Somebody::root().credentials;
+        let file = event_file(3, false, OpenFlags::empty(), credentials.clone());
+        assert_eq!(write(&file, &5u64.to_ne_bytes()), Ok(8));
+        assert_eq!(read(&file, 8).unwrap(), 8u64.to_ne_bytes());
+        assert_eq!(read(&file, 8), Err(Errno::EAGAIN));
+        assert_eq!(read(&file, 7), Err(Errno::EINVAL));
+        assert_eq!(write(&file, &u64::MAX.to_ne_bytes()), Err(Errno::EINVAL));
+        assert_eq!(write(&file, &MOST.to_ne_bytes()), Ok(8));
+        assert_eq!(write(&file, &1u64.to_ne_bytes()), Err(Errno::EAGAIN));
+        assert_eq!(file.readiness(), Readiness::READABLE);
+        let semaphore = event_file(2, true, OpenFlags::empty(), credentials);
+        assert_eq!(read(&semaphore, 8).unwrap(), 1u64.to_ne_bytes());
+        assert_eq!(read(&semaphore, 8).unwrap(), 1u64.to_ne_bytes());
+        assert_eq!(read(&semaphore, 8), Err(Errno::EAGAIN));
+    }
+}

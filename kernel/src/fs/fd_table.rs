@@ -231,3 +231,81 @@ fn grow(slots: &mut Vec<Option<Slot>>, index: usize) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{KernelActor, tests::Tree};
+
+    const LIMIT: u64 = 20;
+
+    fn file() -> Arc<File> {
+        let tree = Tree::new();
+        tree.file("/file");
+        tree.open(&KernelActor, "/file", OpenFlags::READ_ONLY).unwrap()
+    }
+
+    #[test]
+    fn the_lowest_free_descriptor_is_given_out() {
+        let (table, file) = (FileTable::new(), file());
+        let install = |from| table.install_from(from, file.clone(), false, LIMIT);
+        assert_eq!(install(0), Ok(Descriptor(0)));
+        assert_eq!(install(5), Ok(Descriptor(5)));
+        assert_eq!(install(0), Ok(Descriptor(1)));
+        table.close(Descriptor(0)).unwrap();
+        assert_eq!(install(0), Ok(Descriptor(0)));
+        assert_eq!(install(19), Ok(Descriptor(19)));
+        assert_eq!(install(19), Err(Errno::EMFILE));
+        assert_eq!(install(20), Err(Errno::EINVAL));
+        assert_eq!(table.install(file.clone(), false, 0), Err(Errno::EMFILE));
+        for number in [-1, 2, 20, i32::MAX, i32::MIN] {
+            assert_eq!(table.get(Descriptor(number)).map(|_| ()), Err(Errno::EBADF));
+            assert_eq!(table.close(Descriptor(number)), Err(Errno::EBADF));
+        }
+    }
+
+    #[test]
+    fn files_are_dropped_with_their_last_descriptor() {
+        let (table, file) = (FileTable::new(), file());
+        let weak = Arc::downgrade(&file);
+        table.install(file.clone(), false, LIMIT).unwrap();
+        table.install_at(Descriptor(7), file.clone(), false, LIMIT).unwrap();
+        assert_eq!(table.install_at(Descriptor(20), file.clone(), false, LIMIT), Err(Errno::EBADF));
+        let child = table.fork().unwrap();
+        drop(file);
+        table.close_range(0, u32::MAX, false);
+        assert!(weak.upgrade().is_some(), "the child still has it");
+        drop(child);
+        assert!(weak.upgrade().is_none());
+    }
+
+    #[test]
+    fn execution_closes_what_is_marked() {
+        let (table, file) = (FileTable::new(), file());
+        for close_on_exec in [false, true, false, true] {
+            table.install(file.clone(), close_on_exec, LIMIT).unwrap();
+        }
+        table.set_close_on_exec(Descriptor(3), false).unwrap();
+        table.close_range(2, 2, true);
+        assert_eq!(table.closes_on_exec(Descriptor(2)), Ok(true));
+        table.close_on_exec();
+        let mut open = Vec::new();
+        let mut from = 0;
+        while let Some((descriptor, _)) = table.next(from) {
+            open.push(descriptor.0);
+            from = descriptor.0 as u32 + 1;
+        }
+        assert_eq!(open, [0, 3]);
+    }
+
+    #[test]
+    fn a_place_only_is_no_file() {
+        let tree = Tree::new();
+        tree.file("/file");
+        let place = tree.open(&KernelActor, "/file", OpenFlags::PATH).unwrap();
+        let table = FileTable::new();
+        let descriptor = table.install(place, false, LIMIT).unwrap();
+        assert_eq!(table.get(descriptor).map(|_| ()), Err(Errno::EBADF));
+        assert!(table.get_any(descriptor).is_ok());
+    }
+}

@@ -361,3 +361,108 @@ impl NamedPipe {
         open_end(&self.0, flags)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{
+        KernelActor,
+        tests::{Somebody, prepare, read, write},
+    };
+    use crate::mm::frames::tests::held;
+
+    fn ends() -> (Arc<File>, Arc<File>) {
+        prepare();
+        pipe(OpenFlags::empty(), &Somebody::root().credentials)
+    }
+
+    #[test]
+    fn bytes_come_out_as_they_went_in() {
+        let before = held();
+        let (reader, writer) = ends();
+        assert_eq!(read(&reader, 10), Err(Errno::EAGAIN));
+        for number in 0..100u8 {
+            assert_eq!(write(&writer, &[number; 100]), Ok(100));
+        }
+        assert_eq!(held(), before + 3, "small writes share pages");
+        for number in 0..100u8 {
+            assert_eq!(read(&reader, 100).unwrap(), [number; 100]);
+        }
+        assert_eq!(held(), before, "what is read is freed");
+        assert_eq!(read(&writer, 1), Err(Errno::EBADF));
+        assert_eq!(write(&reader, b"x"), Err(Errno::EBADF));
+    }
+
+    #[test]
+    fn small_writes_are_whole_or_nothing() {
+        let (reader, writer) = ends();
+        assert_eq!(write(&writer, &[0; 100_000]), Ok(65_536), "a large one goes as far as it can");
+        assert_eq!(write(&writer, &[1]), Err(Errno::EAGAIN));
+        assert!(!writer.readiness().contains(Readiness::OUT));
+        read(&reader, 4095).unwrap();
+        assert_eq!(
+            write(&writer, &[1; ATOMIC]),
+            Err(Errno::EAGAIN),
+            "a page is free only when all of it is read"
+        );
+        read(&reader, 1).unwrap();
+        assert!(writer.readiness().contains(Readiness::OUT));
+        assert_eq!(write(&writer, &[1; ATOMIC]), Ok(ATOMIC));
+    }
+
+    #[test]
+    fn ends_know_when_the_other_is_gone() {
+        let (reader, writer) = ends();
+        write(&writer, b"last").unwrap();
+        drop(writer);
+        assert_eq!(reader.readiness(), Readiness::READABLE | Readiness::HANG_UP);
+        assert_eq!(read(&reader, 10).unwrap(), b"last");
+        assert_eq!(read(&reader, 10).unwrap(), b"");
+        let (reader, writer) = ends();
+        drop(reader);
+        assert!(writer.readiness().contains(Readiness::ERROR));
+        assert_eq!(write(&writer, b"x"), Err(Errno::EPIPE));
+    }
+
+    #[test]
+    fn a_pipes_size_is_a_power_of_two_of_pages() {
+        let (reader, writer) = ends();
+        let end: &End = writer.operations_as().unwrap();
+        assert_eq!(end.capacity(), 65_536);
+        assert_eq!(end.set_capacity(5000), Ok(8192));
+        assert_eq!(end.set_capacity(0), Ok(4096));
+        assert_eq!(end.set_capacity(2 << 20), Err(Errno::EPERM));
+        end.set_capacity(8192).unwrap();
+        write(&writer, &[0; 8192]).unwrap();
+        assert_eq!(end.set_capacity(4096), Err(Errno::EBUSY));
+        drop(reader);
+    }
+
+    #[test]
+    fn a_named_pipe_waits_for_a_partner() {
+        prepare();
+        let pipe = NamedPipe::new();
+        let end = |flags| {
+            let operations = pipe.open(flags).unwrap();
+            let mount = PIPES.path(Arc::new(PseudoInode {
+                metadata: Metadata::plain(PIPES.device(), 0, Kind::Fifo, 0o600),
+                name: alloc::vec::Vec::new(),
+            }));
+            File::new(mount, operations, flags, Somebody::root().credentials)
+        };
+        assert_eq!(pipe.open(OpenFlags::WRITE_ONLY | OpenFlags::NON_BLOCKING).map(|_| ()), Err(Errno::ENXIO));
+        let reader = end(OpenFlags::READ_ONLY);
+        let as_end = |file: &File| file.operations_as::<End>().unwrap().has_partner();
+        assert!(!as_end(&reader));
+        assert_eq!(reader.readiness(), Readiness::empty(), "no hang-up before anybody was there");
+        let writer = end(OpenFlags::WRITE_ONLY);
+        assert!(as_end(&reader) && as_end(&writer));
+        drop(writer);
+        assert!(as_end(&reader), "it came, though it has gone");
+        assert!(reader.readiness().contains(Readiness::HANG_UP));
+        let both = end(OpenFlags::READ_WRITE);
+        assert!(as_end(&both));
+        let mut buffer = [0; 1];
+        assert_eq!(both.read(&KernelActor, &mut Destination::kernel(&mut buffer)), Err(Errno::EAGAIN));
+    }
+}

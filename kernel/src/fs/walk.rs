@@ -100,22 +100,13 @@ impl<'a> Walk<'a> {
 
     /// One through the whole tree, beginning at its root: the kernel's own.
     pub fn from_root(actor: &'a dyn Actor) -> Self {
-        let root = mount::root();
-        Self {
-            actor,
-            credentials: actor.credentials(),
-            start: root.clone(),
-            root,
-            restrictions: Restrictions::empty(),
-            links: 0,
-        }
+        Self::from_place(actor, mount::root())
     }
 
-    /// The same, in another tree.
-    pub fn within(mut self, root: Path) -> Self {
-        self.start = root.clone();
-        self.root = root;
-        self
+    /// One that begins at this place, and takes it for the root.
+    pub fn from_place(actor: &'a dyn Actor, root: Path) -> Self {
+        let credentials = actor.credentials();
+        Self { actor, credentials, start: root.clone(), root, restrictions: Restrictions::empty(), links: 0 }
     }
 
     /// The same, beginning elsewhere.

@@ -82,7 +82,7 @@ fn add_nodes(file_system: &Arc<TemporaryFileSystem>) -> Result<()> {
     let kernel = KernelActor;
     let mount =
         Mount::new(file_system.clone(), file_system.root().clone(), b"devtmpfs", mount::MountFlags::empty());
-    let mut walk = Walk::from_root(&kernel).within(mount.top());
+    let mut walk = Walk::from_place(&kernel, mount.top());
     for device in &DEVICES {
         let making =
             Making { represents: device.number, ..Making::plain(Kind::CharacterDevice, device.permissions) };

@@ -255,8 +255,8 @@ pub mod tests {
         [
             entry(".", 0o40755, 2, 1, b""),
             entry("bin", 0o40755, 2, 2, b""),
-            entry("bin/sh", 0o100_4755, 2, 3, b""),
-            entry("bin/ash", 0o100_4755, 2, 3, b"program"),
+            entry("bin/sh", 0o104_755, 2, 3, b""),
+            entry("bin/ash", 0o104_755, 2, 3, b"program"),
             entry("sh", 0o120_777, 1, 4, b"bin/sh"),
             entry("dev/console", 0o20600, 1, 5, b""),
             entry("TRAILER!!!", 0, 1, 0, b""),

@@ -3,8 +3,9 @@
 use super::{
     super::{
         Actor, AttributeChanges, Call, DeviceNumber, File, FileOperations, Inode, KernelActor, Kind,
-        LastLink, LastName, OpenFlags, Opening, Path, Walk,
+        LastLink, LastName, OpenFlags, Opening, Path, Walk, mount,
         naming::{self, Making},
+        walk::Parent,
     },
     reader::{Damage, Entry, Reader},
 };
@@ -18,8 +19,13 @@ use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 ///
 /// Errors: the archive is damaged, or does not fit; what was unpacked until then stays.
 pub fn unpack(archive: &[u8]) -> Result<(), Damage> {
+    unpack_into(&mount::root(), archive)
+}
+
+fn unpack_into(root: &Path, archive: &[u8]) -> Result<(), Damage> {
     let actor = KernelActor;
-    let mut unpacking = Unpacking { actor: &actor, links: BTreeMap::new(), directories: Vec::new() };
+    let links = BTreeMap::new();
+    let mut unpacking = Unpacking { actor: &actor, root, links, directories: Vec::new() };
     let mut reader = Reader::new(archive);
     while let Some(entry) = reader.next()? {
         unpacking.add(&entry).map_err(|error| entry.refused(error))?;
@@ -30,6 +36,7 @@ pub fn unpack(archive: &[u8]) -> Result<(), Damage> {
 
 struct Unpacking<'a> {
     actor: &'a dyn Actor,
+    root: &'a Path,
     /// Objects with several names, by what tells them.
     links: BTreeMap<(u32, u32, u32), Path>,
     /// Directories with the time of their last change, which unpacking into them changes.
@@ -39,7 +46,7 @@ struct Unpacking<'a> {
 impl Unpacking<'_> {
     fn add(&mut self, entry: &Entry<'_>) -> Result<()> {
         let kind = Kind::from_mode(entry.mode).ok_or(Errno::EINVAL)?;
-        let mut walk = Walk::from_root(self.actor);
+        let mut walk = Walk::from_place(self.actor, self.root.clone());
         if let Some(above) = entry.name.iter().rposition(|byte| *byte == b'/') {
             naming::make_path(&mut walk, &entry.name[..above], 0o755)?;
         }
@@ -65,13 +72,7 @@ impl Unpacking<'_> {
         self.describe(entry, kind, &path)
     }
 
-    fn make(
-        &mut self,
-        entry: &Entry<'_>,
-        kind: Kind,
-        walk: &Walk<'_>,
-        parent: &super::super::walk::Parent,
-    ) -> Result<Path> {
+    fn make(&mut self, entry: &Entry<'_>, kind: Kind, walk: &Walk<'_>, parent: &Parent) -> Result<Path> {
         if let Some(present) = make_room(walk, parent, kind)? {
             return Ok(present);
         }
@@ -123,7 +124,7 @@ impl Unpacking<'_> {
 }
 
 /// What already bears the name gives way to the archive's, as in Linux; a directory that is there is kept for a directory.
-fn make_room(walk: &Walk<'_>, parent: &super::super::walk::Parent, kind: Kind) -> Result<Option<Path>> {
+fn make_room(walk: &Walk<'_>, parent: &Parent, kind: Kind) -> Result<Option<Path>> {
     let LastName::Name(name) = &parent.last else { return Err(Errno::EINVAL) };
     let present = match walk.child(&parent.directory, name) {
         Ok(entry) => parent.directory.with(entry),
@@ -141,32 +142,38 @@ fn make_room(walk: &Walk<'_>, parent: &super::super::walk::Parent, kind: Kind) -
 #[cfg(test)]
 mod tests {
     use super::{super::reader::tests::sample, *};
-    use crate::fs::tests::in_a_tree;
+    use crate::fs::tests::Tree;
 
     #[test]
     fn the_sample_becomes_a_tree() {
-        in_a_tree(|| {
-            unpack(&sample()).unwrap();
-            let actor = KernelActor;
-            let mut walk = Walk::from_root(&actor);
-            let mut find = |name: &[u8], last| walk.find(name, last).unwrap().inode().metadata();
-            let (sh, ash) = (find(b"/bin/sh", LastLink::Keep), find(b"/bin/ash", LastLink::Keep));
-            assert_eq!((sh.number, sh.links, sh.size, sh.permissions), (ash.number, 2, 7, 0o4755));
-            assert_eq!((sh.uid, sh.gid, sh.modified.seconds), (7, 8, 1_000_000));
-            assert_eq!(find(b"/sh", LastLink::Follow).number, sh.number);
-            let console = find(b"/dev/console", LastLink::Keep);
-            assert_eq!((console.kind, console.represents), (Kind::CharacterDevice, DeviceNumber::new(5, 1)));
-            assert_eq!(find(b"/bin", LastLink::Keep).modified.seconds, 1_000_000);
-        });
+        let tree = Tree::new();
+        unpack_into(&tree.root, &sample()).unwrap();
+        let actor = KernelActor;
+        let mut walk = tree.walk(&actor);
+        let mut find = |name: &[u8], last| walk.find(name, last).unwrap().inode().metadata();
+        let (sh, ash) = (find(b"/bin/sh", LastLink::Keep), find(b"/bin/ash", LastLink::Keep));
+        assert_eq!((sh.number, sh.links, sh.size, sh.permissions), (ash.number, 2, 7, 0o4755));
+        assert_eq!((sh.uid, sh.gid, sh.modified.seconds), (7, 8, 1_000_000));
+        assert_eq!(find(b"/sh", LastLink::Follow).number, sh.number);
+        let console = find(b"/dev/console", LastLink::Keep);
+        assert_eq!((console.kind, console.represents), (Kind::CharacterDevice, DeviceNumber::new(5, 1)));
+        assert_eq!(find(b"/bin", LastLink::Keep).modified.seconds, 1_000_000);
     }
 
     #[test]
     fn unpacking_twice_changes_nothing() {
-        in_a_tree(|| {
-            unpack(&[sample(), sample()].concat()).unwrap();
-            let actor = KernelActor;
-            let sh = Walk::from_root(&actor).find(b"/bin/sh", LastLink::Keep).unwrap().inode().metadata();
-            assert_eq!((sh.links, sh.size), (2, 7));
-        });
+        let tree = Tree::new();
+        unpack_into(&tree.root, &[sample(), sample()].concat()).unwrap();
+        let sh = tree.find("/bin/sh").unwrap().inode().metadata();
+        assert_eq!((sh.links, sh.size), (2, 7));
+    }
+
+    #[test]
+    fn an_archive_cut_off_anywhere_is_refused_in_a_sentence() {
+        let sample = sample();
+        for length in 0..sample.len() - 4 {
+            let tree = Tree::new();
+            assert!(unpack_into(&tree.root, &sample[..length]).is_err(), "{length}");
+        }
     }
 }

@@ -13,11 +13,7 @@ pub mod node;
 #[cfg(test)]
 mod tests;
 
-use super::{
-    DeviceNumber, Entry, FileSystem, Statistics,
-    metadata::anonymous_device,
-    mount::Options,
-};
+use super::{DeviceNumber, Entry, FileSystem, Statistics, metadata::anonymous_device, mount::Options};
 use crate::{
     abi::{Errno, Result},
     arch::PAGE_SIZE,
@@ -139,7 +135,8 @@ impl FileSystem for TemporaryFileSystem {
     }
 
     fn statistics(&self) -> Statistics {
-        let (limit, used) = (self.account.page_limit.load(Relaxed) as u64, self.account.pages.load(Relaxed) as u64);
+        let (limit, used) =
+            (self.account.page_limit.load(Relaxed) as u64, self.account.pages.load(Relaxed) as u64);
         let nodes = self.account.nodes.load(Relaxed) as u64;
         // As many objects as pages, like Linux; here that is told, not enforced: objects take kernel memory, which has
         // a floor of its own.
