@@ -1,1 +1,0 @@
-//! Tests of names and places: the walk, making and removing, renaming.
