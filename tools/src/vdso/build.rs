@@ -50,7 +50,7 @@ const COMPILE: [&str; 16] = [
 ];
 
 /// How the image is linked.
-const LINK: [&str; 17] = [
+const LINK: [&str; 16] = [
     "-shared",
     "-melf_x86_64",
     "--soname=linux-vdso.so.1",
@@ -69,7 +69,6 @@ const LINK: [&str; 17] = [
     // Extra program headers for write-protecting relocated data: there is none.
     "-znorelro",
     "-zmax-page-size=4096",
-    "-zseparate-code",
     "-nostdlib",
     "--fatal-warnings",
 ];
