@@ -15,6 +15,7 @@ mod futex_time;
 pub mod helper;
 mod lifecycle;
 mod mappings;
+mod memory;
 mod namespace_limit;
 mod nsfs;
 mod offsets_bounds;
@@ -81,6 +82,7 @@ selftests! {
     bad_pointers
     exceptions
     registers
+    memory
 }
 
 /// The paths of all selftests in the image.

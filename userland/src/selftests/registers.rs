@@ -220,7 +220,7 @@ fn fresh_page() -> Result<usize, Why> {
         -1,
         0
     );
-    page.step("mmap").map(|page| page as usize)
+    page.step("mmap")
 }
 
 /// Steps over the instruction (of two bytes), after having written to the vector registers itself.
