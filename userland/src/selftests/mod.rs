@@ -26,6 +26,8 @@ mod offsets_write;
 mod proc_time;
 mod registers;
 mod setns;
+mod signal_frames;
+mod signals;
 mod sleeping;
 mod special_mappings;
 mod support;
@@ -83,6 +85,8 @@ selftests! {
     exceptions
     registers
     memory
+    signals
+    signal_frames
 }
 
 /// The paths of all selftests in the image.
