@@ -82,3 +82,9 @@ pub fn executing(address: usize) -> Result<Touch, Why> {
 pub fn reading_is(what: &str, address: usize, expected: Touch) -> Outcome {
     equal(what, reading(address)?, expected)
 }
+
+/// Writes to address 8: SIGSEGV, whatever is done about it.
+pub fn crash() {
+    // SAFETY: the process that calls this is meant to end here.
+    unsafe { std::ptr::write_volatile(8 as *mut u8, 1) }
+}
