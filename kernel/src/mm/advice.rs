@@ -110,7 +110,7 @@ impl AddressSpace {
         let whole = space.regions.cover(range.clone());
         let mut reached = range.start;
         while let Some((start, region)) =
-            space.regions.at_or_above(reached).filter(|(start, _)| *start < range.end)
+            space.regions.at_or_above(reached).filter(|(start, _)| reached < range.end && *start < range.end)
         {
             let piece = start.max(range.start)..region.end.min(range.end);
             advice.check(region)?;
