@@ -39,6 +39,11 @@ pub fn main(arguments: &[OsString]) -> i32 {
                 crate::system::credentials::capabilities().map_or(u64::MAX, |sets| sets.effective);
             say!("{effective:x}");
         }
+        // Says that it has started, then waits for the end of its input.
+        Some("wait") => {
+            crate::system::print::write_all(1, ".");
+            crate::system::process::await_byte(0);
+        }
         Some("exit") => return words.get(1).and_then(|word| word.parse().ok()).unwrap_or(0),
         _ => return 2,
     }

@@ -31,12 +31,14 @@ mod signals;
 mod sleeping;
 mod special_mappings;
 mod support;
+mod threads;
 mod threads_and_namespaces;
 mod unshare_rules;
 mod user_namespaces;
 mod vdso_functions;
 mod vdso_image;
 mod vvar_pages;
+mod waiting;
 mod zero_system_calls;
 
 use crate::ktap::Plan;
@@ -87,6 +89,8 @@ selftests! {
     memory
     signals
     signal_frames
+    threads
+    waiting
 }
 
 /// The paths of all selftests in the image.
