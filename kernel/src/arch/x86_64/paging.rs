@@ -265,9 +265,11 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    fn table(&mut self, table: Frame, level: usize, base: usize, range: &Range<usize>) {
+    /// Takes away what lies in the range below this table; says whether that was anything.
+    fn table(&mut self, table: Frame, level: usize, base: usize, range: &Range<usize>) -> bool {
+        let mut any = false;
         if range.is_empty() {
-            return;
+            return any;
         }
         for (index, start) in entries(level, base, range) {
             let entry = &mut table_at(table)[index];
@@ -281,11 +283,16 @@ impl Removal<'_> {
                     self.stale.add(start);
                 }
                 (self.removed)(start, mapping);
+                any = true;
                 continue;
             }
             let below = frame_of(entry);
             let Some(part) = within(range, start, span(level)) else { continue };
-            self.table(below, level - 1, start, &part);
+            // A table that has just lost nothing is not empty: it would have gone before.
+            if !self.table(below, level - 1, start, &part) {
+                continue;
+            }
+            any = true;
             let whole = part.len() == span(level);
             if whole || table_at(below).iter().all(PageTableEntry::is_unused) {
                 table_at(table)[index].set_unused();
@@ -294,6 +301,7 @@ impl Removal<'_> {
                 self.empty_tables = Some(below);
             }
         }
+        any
     }
 }
 
