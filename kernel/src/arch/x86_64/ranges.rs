@@ -12,7 +12,7 @@ pub type Ranges<T> = ArrayVec<Range<T>, LIMIT>;
 /// What is left of `pieces` outside `holes`, ascending if they were.
 pub fn without(pieces: &[Range<u32>], holes: &[Range<u32>]) -> Ranges<u32> {
     let mut left: Ranges<u32> =
-        pieces.iter().filter(|piece| !piece.is_empty()).cloned().take(LIMIT).collect();
+        pieces.iter().filter(|piece| !piece.is_empty()).take(LIMIT).cloned().collect();
     for hole in holes.iter().filter(|hole| !hole.is_empty()) {
         let mut next = Ranges::new();
         for piece in left {
