@@ -269,11 +269,6 @@ impl AddressSpace {
         self.space.lock().layout = layout;
     }
 
-    /// The limits in force.
-    pub fn limits(&self) -> Limits {
-        self.space.lock().limits
-    }
-
     /// Sets the limits in force, whenever those of the process change.
     pub fn set_limits(&self, limits: Limits) {
         self.space.lock().limits = limits;

@@ -83,12 +83,6 @@ impl SharedMemory {
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
         Self { inode, pages, present: SpinLock::new(BTreeMap::new()) }
     }
-
-    /// Frees pages that are there, which read as zeros from then on: madvise(2), MADV_REMOVE. Mappings that still have
-    /// one keep it, so they are to be unmapped first.
-    pub fn remove(&self, pages: core::ops::Range<u64>) {
-        self.present.lock().retain(|index, _| !pages.contains(index));
-    }
 }
 
 impl PageSource for SharedMemory {
