@@ -50,7 +50,8 @@ pub fn start(boot: BootInformation) -> ! {
     if let Some(frames) = boot.initramfs_memory {
         mm::frames::release(frames);
     }
-    // Tasks: the calls they make, then init, and whatever it makes.
+    // Tasks: how many there may be, the calls they make, then init, and whatever it makes.
+    ns::user::limit_initial(task::limits::most_tasks() / 2);
     syscall::install();
     task::start_init(&command_line);
     task::sched::run()

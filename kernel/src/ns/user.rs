@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     abi::{Errno, Result},
-    sync::{Lazy, SpinLock},
+    sync::{LazyLock, SpinLock},
 };
 use alloc::sync::Arc;
 
@@ -46,7 +46,7 @@ struct Maps {
     groups_may_be_set: bool,
 }
 
-static INITIAL: Lazy<Arc<UserNamespace>> = Lazy::new(|| {
+static INITIAL: LazyLock<Arc<UserNamespace>> = LazyLock::new(|| {
     Arc::new(UserNamespace {
         parent: None,
         level: 0,
@@ -63,6 +63,16 @@ static INITIAL: Lazy<Arc<UserNamespace>> = Lazy::new(|| {
         _charge: None,
     })
 });
+
+/// Sets the initial namespace's limits, once, at boot: namespaces of each kind that a user may have.
+pub fn limit_initial(limit: usize) {
+    let limit = u32::try_from(limit).unwrap_or(NO_LIMIT).min(NO_LIMIT);
+    for kind in [Counted::User, Counted::Time] {
+        if let Err(error) = INITIAL.counts().set_limit(kind, limit) {
+            unreachable!("a limit cut to the largest is refused: {error}");
+        }
+    }
+}
 
 impl UserNamespace {
     /// The one there is from the start.

@@ -5,6 +5,7 @@
 
 mod argument;
 mod table;
+mod timers;
 
 mod attributes;
 mod descriptors;

@@ -8,7 +8,7 @@
 //! and the match lets the compiler lay all of them out in the task's one future, without a box for each call.
 
 use super::{
-    Argument, Caller, attributes, clocks, descriptors, file_io, file_locks, futex, identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals,
+    Argument, Caller, attributes, clocks, descriptors, file_io, file_locks, futex, identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals, timers,
 };
 use crate::abi::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -123,6 +123,9 @@ table! {
     33 dup2 now descriptors::dup2, 2, "";
     34 pause wait signals::pause, 0, "";
     35 nanosleep wait clocks::nanosleep, 2, "";
+    36 getitimer now timers::getitimer, 2, "ITIMER_REAL";
+    37 alarm now timers::alarm, 1, "";
+    38 setitimer now timers::setitimer, 3, "ITIMER_REAL";
     39 getpid now process::getpid, 0, "";
     40 sendfile wait file_io::sendfile, 4, "";
     56 clone wait process::clone, 5, "time and user namespaces; no tracing, no control groups";
@@ -211,6 +214,7 @@ table! {
     152 munlockall now memory::munlockall, 0, "";
     157 prctl now prctl::prctl, 5, "the options in its file";
     158 arch_prctl now prctl::arch_prctl, 2, "segment bases, CPUID, ARCH_MAP_VDSO_64";
+    159 adjtimex now clocks::adjtimex, 1, "reading";
     160 setrlimit now resources::setrlimit, 2, "";
     161 chroot now paths::chroot, 1, "";
     162 sync now file_io::sync, 0, "";
@@ -281,6 +285,7 @@ table! {
     297 rt_tgsigqueueinfo now signals::rt_tgsigqueueinfo, 4, "";
     302 prlimit64 now resources::prlimit64, 4, "";
     303 name_to_handle_at now mounting::name_to_handle_at, 5, "namespaces";
+    305 clock_adjtime now clocks::clock_adjtime, 2, "reading";
     306 syncfs now file_io::syncfs, 1, "";
     308 setns now namespaces::setns, 2, "time and user namespaces, by nsfs file and by pidfd";
     309 getcpu now scheduling::getcpu, 2, "";

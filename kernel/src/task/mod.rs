@@ -21,6 +21,7 @@ pub mod exit;
 pub mod futex;
 pub mod identity;
 pub mod init;
+pub mod interval_timer;
 pub mod job_control;
 pub mod kinship;
 pub mod limits;

@@ -6,6 +6,7 @@
 use super::{
     Task, attention,
     cpu_time::{Times, Usage},
+    interval_timer::IntervalTimer,
     limits::{Limit, Limits, Resource},
     signal::Pending,
     status::Status,
@@ -35,6 +36,8 @@ pub struct Process {
     pub(super) is_subreaper: AtomicBool,
     /// Whether its memory is its user's own: PR_SET_DUMPABLE.
     pub(super) dumpable: AtomicU32,
+    /// Sends SIGALRM: setitimer(2).
+    pub(super) interval_timer: IntervalTimer,
     start_time: i64,
     /// Nothing is taken inside it.
     limits: SpinLock<Limits>,
@@ -136,6 +139,7 @@ impl Process {
             uses_barriers: AtomicBool::new(false),
             is_subreaper: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
+            interval_timer: IntervalTimer::default(),
             start_time,
             limits: SpinLock::new(limits),
             executable: SpinLock::new(executable),
@@ -252,6 +256,11 @@ impl Process {
             Life::Zombie(status) => Some(status),
             _ => None,
         }
+    }
+
+    /// Its timer of elapsed time, setitimer(2).
+    pub fn interval_timer(&self) -> &IntervalTimer {
+        &self.interval_timer
     }
 
     /// A resource limit.

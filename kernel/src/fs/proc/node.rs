@@ -13,13 +13,13 @@ use crate::{
     },
     mm::user::{Destination, Source},
     ns::Credentials,
-    sync::{Lazy, SpinLock},
+    sync::{LazyLock, SpinLock},
     time,
 };
 use alloc::{sync::Arc, vec::Vec};
 
 /// The number of the file system: `st_dev` of everything in `/proc`.
-pub static DEVICE: Lazy<DeviceNumber> = Lazy::new(crate::fs::metadata::anonymous_device);
+pub static DEVICE: LazyLock<DeviceNumber> = LazyLock::new(crate::fs::metadata::anonymous_device);
 
 /// The longest text that can be written to a file here, and one more.
 const PAGE: usize = crate::arch::PAGE_SIZE;
@@ -66,6 +66,8 @@ pub struct Settings<S: 'static> {
     pub write: fn(&S, Call<'_>, &[u8]) -> Result<usize>,
     /// What a position means when it is written.
     pub positions: Positions,
+    /// Whether somebody may open it for writing, in place of its permission bits, where those do not say it.
+    pub may_write: Option<fn(&Credentials) -> bool>,
 }
 
 impl<S: 'static> Row<S> {
@@ -195,6 +197,18 @@ impl<S: Subject> Inode for TextInode<S> {
 
     fn open(self: Arc<Self>, _opening: &Opening<'_>) -> Result<Arc<dyn FileOperations>> {
         Ok(Arc::new(TextFile { subject: self.subject.clone(), row: self.row, text: SpinLock::default() }))
+    }
+
+    fn permits(&self, wanted: Wanted, credentials: &Credentials, _actor: &dyn Actor) -> Result<()> {
+        match &self.row.what {
+            What::Settings(Settings { may_write: Some(may_write), .. }) => {
+                match !wanted.contains(Wanted::WRITE) || may_write(credentials) {
+                    true => Ok(()),
+                    false => Err(Errno::EACCES.because("this setting is for those with the capability to change it")),
+                }
+            }
+            _ => permission::check(&self.metadata(), wanted, credentials),
+        }
     }
 
     fn truncate(&self, _length: u64) -> Result<()> {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     abi::{Errno, Result},
     fs::{Actor, Call, Positions},
-    ns::{Capability, count::Counted},
+    ns::{Capability, Credentials, count::Counted},
     task::{identity, limits, table},
 };
 use alloc::{format, string::String, vec::Vec};
@@ -66,19 +66,27 @@ static HOSTNAME: Settings<Whole> = Settings {
         Ok(bytes.len())
     },
     positions: Positions::Some,
+    may_write: None,
 };
 
 static MAX_TIME_NAMESPACES: Settings<Whole> = Settings {
     read: |_, actor| read_limit(actor, Counted::Time),
     write: |_, call, bytes| write_limit(call, bytes, Counted::Time),
     positions: Positions::Some,
+    may_write: Some(may_set_limits),
 };
 
 static MAX_USER_NAMESPACES: Settings<Whole> = Settings {
     read: |_, actor| read_limit(actor, Counted::User),
     write: |_, call, bytes| write_limit(call, bytes, Counted::User),
     positions: Positions::Some,
+    may_write: Some(may_set_limits),
 };
+
+/// The setting's file is another one in every user namespace, and there CAP_SYS_RESOURCE owns it.
+fn may_set_limits(credentials: &Credentials) -> bool {
+    credentials.capable(Capability::SYS_RESOURCE)
+}
 
 /// The reader's own user namespace has a limit of its own.
 fn read_limit(actor: &dyn Actor, kind: Counted) -> Result<Vec<u8>> {

@@ -16,6 +16,7 @@ pub static USERS: Settings<Someone> = Settings {
     read: |someone, actor| read(someone, actor, MapKind::Users),
     write: |someone, call, bytes| write(someone, call, bytes, MapKind::Users),
     positions: Positions::Some,
+    may_write: None,
 };
 
 /// `gid_map`
@@ -23,6 +24,7 @@ pub static GROUPS: Settings<Someone> = Settings {
     read: |someone, actor| read(someone, actor, MapKind::Groups),
     write: |someone, call, bytes| write(someone, call, bytes, MapKind::Groups),
     positions: Positions::Some,
+    may_write: None,
 };
 
 /// `setgroups`
@@ -48,6 +50,7 @@ pub static SETGROUPS: Settings<Someone> = Settings {
         Ok(bytes.len())
     },
     positions: Positions::Some,
+    may_write: None,
 };
 
 fn namespace(someone: &Someone) -> Result<Arc<UserNamespace>> {

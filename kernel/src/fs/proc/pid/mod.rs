@@ -218,6 +218,7 @@ static COMM: Settings<Someone> = Settings {
         Ok(bytes.len())
     },
     positions: Positions::Some,
+    may_write: None,
 };
 
 /// `/proc/PID/limits`, getrlimit(2): names, values and units as Linux writes them.

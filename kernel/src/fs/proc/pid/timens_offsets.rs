@@ -22,6 +22,7 @@ pub static SETTINGS: Settings<Someone> = Settings {
         time::write_offsets(target, bytes, call.file.credentials(), now)
     },
     positions: Positions::ReadOnly,
+    may_write: None,
 };
 
 /// Empty for a zombie. Errors: ESRCH once it was waited for.
