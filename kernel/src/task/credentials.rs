@@ -218,15 +218,15 @@ pub fn after_exec(
         }
         takes_effect = acts_as_root;
     }
-    let changes = |new: &Credentials| new.euid != old.uid || new.egid != old.gid;
+    // What it would have been given counts even where it is then denied: its caller may have hoped for it.
+    let changed = new.euid != old.uid || new.egid != old.gid;
     let gains = !old.permitted.covers(permitted);
-    if (changes(&new) || gains) && (shares_filesystem || no_new_privileges) {
+    if (changed || gains) && (shares_filesystem || no_new_privileges) {
         if !old.capable(Capability::SETUID) || no_new_privileges {
             (new.euid, new.egid) = (new.uid, new.gid);
         }
         permitted = permitted.intersection(old.permitted);
     }
-    let changed = changes(&new);
     (new.suid, new.fsuid, new.sgid, new.fsgid) = (new.euid, new.euid, new.egid, new.egid);
     if changed {
         new.ambient = CapabilitySet::EMPTY;
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(after.credentials.effective, CapabilitySet::FULL);
         for (no_new, shares) in [(true, false), (false, true)] {
             let after = after_exec(&user(5), lender, no_new, shares);
-            assert_eq!((ids(&after.credentials), after.secure), ([5; 4], false), "{no_new} {shares}");
+            assert_eq!((ids(&after.credentials), after.secure), ([5; 4], shares), "{no_new} {shares}");
             assert_eq!(after.credentials.permitted, CapabilitySet::EMPTY);
         }
     }
