@@ -60,6 +60,10 @@ alias! {
     "getcpu" = "__vdso_getcpu",
 }
 
+// The version's own name, as an absolute symbol of value 0. Linkers differ: GNU's makes one by itself, LLVM's does not;
+// Linux's image, linked by the former, has always shown it.
+global_asm!(".globl LINUX_2.6", ".type LINUX_2.6, @object", ".set LINUX_2.6, 0",);
+
 /// An ELF note: sizes of owner and description, kind, owner, description, each padded to four bytes.
 #[repr(C)]
 struct VersionNote {

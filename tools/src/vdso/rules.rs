@@ -263,9 +263,14 @@ fn exports(image: &Image<'_>, say: &mut Say<'_>) {
         if symbol.is_undefined() {
             say(format!("{name} is undefined; nobody looks for it elsewhere"));
         } else if !FUNCTIONS.contains(&name.strip_prefix(PREFIX).unwrap_or(name)) && name != VERSION {
-            // GNU ld exports the version's own name, as an absolute symbol.
             say(format!("{name} is exported and should not be"));
         }
+    }
+    let is_version = |symbol: &object::read::elf::ElfSymbol64<'_, '_>| {
+        symbol.name() == Ok(VERSION) && symbol.section() == object::SymbolSection::Absolute
+    };
+    if !image.file.dynamic_symbols().any(|symbol| is_version(&symbol)) {
+        say(format!("there is no absolute object {VERSION}, the version's own symbol"));
     }
 }
 
