@@ -4,6 +4,8 @@
 //! waits in a second register meanwhile, and SWAPGS at each border exchanges them. (The alternative, finding the area by
 //! the APIC's number, costs a device access, and a system call has not even a free register to compute an address in.)
 
+use super::entry::Frame;
+use crate::arch::Registers;
 use core::{cell::Cell, mem::offset_of};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{GsBase, KernelGsBase};
@@ -13,8 +15,8 @@ use x86_64::registers::model_specific::{GsBase, KernelGsBase};
 pub struct Cpu {
     /// While a program runs: where the kernel's stack pointer was.
     pub kernel_stack: Cell<u64>,
-    /// While a program runs: its [`super::entry::Frame`].
-    pub frame: Cell<u64>,
+    /// While a program runs, and afterwards: its frame.
+    pub frame: Cell<*const Frame>,
     /// A place for one register during the few instructions in which there is no stack.
     pub scratch: Cell<u64>,
     /// Where this area is.
@@ -29,13 +31,28 @@ pub struct Cpu {
     pub fatal_frame: Cell<Option<&'static super::exceptions::KernelFrame>>,
 }
 
+impl Cpu {
+    /// The registers of the program that ran here last, for a panic's report.
+    pub fn last_program(&self) -> Option<Registers> {
+        // SAFETY: entry.rs put the pointer there, and `forget` takes it away before the frame goes.
+        unsafe { self.frame.get().as_ref() }.map(Frame::registers)
+    }
+
+    /// This frame goes away.
+    pub fn forget(&self, frame: &Frame) {
+        if core::ptr::eq(self.frame.get(), frame) {
+            self.frame.set(core::ptr::null());
+        }
+    }
+}
+
 // SAFETY: each processor uses only its own.
 unsafe impl Sync for Cpu {}
 
 /// The boot CPU's. Others stay parked, as the firmware left them.
 static BOOT_CPU: Cpu = Cpu {
     kernel_stack: Cell::new(0),
-    frame: Cell::new(0),
+    frame: Cell::new(core::ptr::null()),
     scratch: Cell::new(0),
     this: &BOOT_CPU,
     number: 0,

@@ -42,6 +42,19 @@ pub struct Frame {
     pub error_code: u64,
 }
 
+impl Frame {
+    /// The registers as the program sees them.
+    pub fn registers(&self) -> Registers {
+        let mut registers = self.registers;
+        if self.by_iret == 0 {
+            // It came by SYSCALL, which leaves these two so.
+            registers.rcx = registers.rip;
+            registers.r11 = registers.rflags;
+        }
+        registers
+    }
+}
+
 /// What [`run`] returns for a system call. Smaller numbers are the vector of an exception or an interrupt.
 pub const SYSCALL: usize = 256;
 

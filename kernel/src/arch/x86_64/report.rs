@@ -5,47 +5,97 @@
 //! chain must go upwards.
 
 use super::{cpu, exceptions::KernelFrame, stacks::STACKS, symbols};
+use crate::arch::Registers;
 use core::fmt::{Result, Write};
+use x86_64::registers::control::Cr2;
 
 /// How many callers to show.
 const DEPTH: usize = 32;
 
 /// Writes everything.
 pub fn write(out: &mut dyn Write) -> Result {
-    let fatal = cpu::current().fatal_frame.get();
-    let frame_pointer: usize;
+    let frame_pointer: u64;
     // SAFETY: it only reads.
     unsafe {
         core::arch::asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack, preserves_flags))
     };
-    match fatal {
-        Some(frame) => {
-            registers(out, frame)?;
-            writeln!(out, "backtrace:")?;
-            // Where it happened; the instruction itself and not the one before.
-            call(out, frame.rip, frame.rip)?;
-            backtrace(out, frame.rbp as usize)
-        }
-        None => {
-            writeln!(out, "backtrace:")?;
-            backtrace(out, frame_pointer)
-        }
+    if let Some(program) = cpu::current().last_program() {
+        writeln!(out, "the program's registers:")?;
+        program_registers(out, &program)?;
     }
+    let fatal = cpu::current().fatal_frame.get();
+    if let Some(frame) = fatal {
+        writeln!(out, "the kernel's registers:")?;
+        kernel_registers(out, frame)?;
+    }
+    writeln!(out, "backtrace:")?;
+    if let Some(frame) = fatal {
+        // Where it happened; the instruction itself and not the one before.
+        call(out, frame.rip, frame.rip)?;
+    }
+    backtrace(out, fatal.map_or(frame_pointer, |frame| frame.rbp) as usize)
 }
 
-fn registers(out: &mut dyn Write, frame: &KernelFrame) -> Result {
-    let f = frame;
-    writeln!(
-        out,
-        "rip {:016x} rsp {:016x} rflags {:08x} cs {:02x} ss {:02x}",
-        f.rip, f.rsp, f.rflags, f.cs, f.ss
-    )?;
-    writeln!(out, "rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}", f.rax, f.rbx, f.rcx, f.rdx)?;
-    writeln!(out, "rsi {:016x} rdi {:016x} rbp {:016x} r8  {:016x}", f.rsi, f.rdi, f.rbp, f.r8)?;
-    writeln!(out, "r9  {:016x} r10 {:016x} r11 {:016x} r12 {:016x}", f.r9, f.r10, f.r11, f.r12)?;
-    writeln!(out, "r13 {:016x} r14 {:016x} r15 {:016x}", f.r13, f.r14, f.r15)?;
-    let (cr2, cr3) = (x86_64::registers::control::Cr2::read_raw(), super::paging::current_root().0);
-    writeln!(out, "cr2 {cr2:016x} cr3 {cr3:016x} vector {} error code {:x}", f.vector, f.error_code)
+/// Four to a line.
+fn registers(out: &mut dyn Write, values: &[(&str, u64)]) -> Result {
+    for line in values.chunks(4) {
+        for (name, value) in line {
+            write!(out, "  {name:<6} {value:016x}")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn program_registers(out: &mut dyn Write, program: &Registers) -> Result {
+    let Registers { r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, .. } = *program;
+    let Registers { rip, rflags, rsp, .. } = *program;
+    let first = [("rip", rip), ("rsp", rsp), ("rflags", rflags), ("rax", rax)];
+    let second = [
+        ("rbx", rbx),
+        ("rcx", rcx),
+        ("rdx", rdx),
+        ("rsi", rsi),
+        ("rdi", rdi),
+        ("rbp", rbp),
+        ("r8", r8),
+        ("r9", r9),
+    ];
+    let third = [("r10", r10), ("r11", r11), ("r12", r12), ("r13", r13), ("r14", r14), ("r15", r15)];
+    registers(out, &first)?;
+    registers(out, &second)?;
+    registers(out, &third)
+}
+
+fn kernel_registers(out: &mut dyn Write, frame: &KernelFrame) -> Result {
+    let KernelFrame { r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax, .. } = *frame;
+    let KernelFrame { vector, error_code, rip, rflags, rsp, .. } = *frame;
+    let (cr2, cr3) = (Cr2::read_raw(), super::paging::current_root().0);
+    let first = [("rip", rip), ("rsp", rsp), ("rflags", rflags), ("rax", rax)];
+    let second = [
+        ("rbx", rbx),
+        ("rcx", rcx),
+        ("rdx", rdx),
+        ("rsi", rsi),
+        ("rdi", rdi),
+        ("rbp", rbp),
+        ("r8", r8),
+        ("r9", r9),
+    ];
+    let third = [
+        ("r10", r10),
+        ("r11", r11),
+        ("r12", r12),
+        ("r13", r13),
+        ("r14", r14),
+        ("r15", r15),
+        ("cr2", cr2),
+        ("cr3", cr3),
+    ];
+    registers(out, &first)?;
+    registers(out, &second)?;
+    registers(out, &third)?;
+    registers(out, &[("vector", vector), ("error", error_code)])
 }
 
 fn backtrace(out: &mut dyn Write, mut frame_pointer: usize) -> Result {

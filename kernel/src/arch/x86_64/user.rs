@@ -1,5 +1,6 @@
 //! User mode as a function call: a program's registers, and the loop's way into it and back.
 
+use super::cpu;
 use super::entry::{self, Frame};
 use super::exceptions;
 use super::extended_state::{self, ExtendedState};
@@ -95,13 +96,7 @@ impl UserMode for Context {
         if self.loaded {
             self.store_bases();
         }
-        let mut registers = self.frame.registers;
-        if self.frame.by_iret == 0 {
-            // It came by SYSCALL, which leaves these two so.
-            registers.rcx = registers.rip;
-            registers.r11 = registers.rflags;
-        }
-        registers
+        self.frame.registers()
     }
 
     fn set_registers(&mut self, registers: &Registers) {
@@ -155,6 +150,12 @@ impl UserMode for Context {
         self.store();
         self.loaded = false;
         self.ready = false;
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        cpu::current().forget(&self.frame);
     }
 }
 
