@@ -44,6 +44,34 @@ pub fn main(arguments: &[OsString]) -> i32 {
             crate::system::print::write_all(1, ".");
             crate::system::process::await_byte(0);
         }
+        Some("link") => {
+            say!("{}", file::readlink(words.get(1).map_or("", String::as_str)).unwrap_or_default())
+        }
+        // The environment, one variable a line, in the order given.
+        Some("environment") => std::env::vars().for_each(|(name, value)| say!("{name}={value}")),
+        // The open descriptors below 100.
+        Some("descriptors") => {
+            let open =
+                (0..100).filter(|number| crate::call!(libc::SYS_fcntl, *number, libc::F_GETFD).is_ok());
+            open.for_each(|number| say!("{number}"));
+        }
+        // The path in the auxiliary vector, and its random bytes.
+        Some("vector") => {
+            // SAFETY: the first is a string, the second 16 bytes, by the ABI.
+            unsafe {
+                let path = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+                say!("{}", std::ffi::CStr::from_ptr(path).to_string_lossy());
+                say!("{:x?}", *(libc::getauxval(libc::AT_RANDOM) as *const [u8; 16]));
+            }
+        }
+        // Real, effective user, group, effective group, and AT_SECURE.
+        Some("identity") => {
+            let id = |number| crate::call!(number).unwrap_or(0);
+            // SAFETY: reads the auxiliary vector.
+            let secure = unsafe { libc::getauxval(libc::AT_SECURE) };
+            let (user, group) = (id(libc::SYS_getuid), id(libc::SYS_getgid));
+            say!("{user} {} {group} {} {secure}", id(libc::SYS_geteuid), id(libc::SYS_getegid));
+        }
         Some("exit") => return words.get(1).and_then(|word| word.parse().ok()).unwrap_or(0),
         _ => return 2,
     }

@@ -8,7 +8,9 @@ mod clock_rules;
 mod clock_shift;
 mod clone3;
 mod clone_legacy;
+mod elf_files;
 mod exceptions;
+mod exec_rules;
 mod faults;
 mod freezing;
 mod futex_time;
@@ -91,6 +93,8 @@ selftests! {
     signal_frames
     threads
     waiting
+    exec_rules
+    elf_files
 }
 
 /// The paths of all selftests in the image.
