@@ -17,11 +17,6 @@ impl FileOperations for DirectoryFile {
     fn positions(&self) -> Positions {
         Positions::Some
     }
-
-    /// The end of a directory is not a place one can seek to.
-    fn length(&self) -> Option<u64> {
-        Some(i64::MAX as u64)
-    }
 }
 
 /// Tells the names of an open directory from its position on, until the visitor returns false; a name it refused comes

@@ -212,9 +212,10 @@ impl FileTable {
         found.map(|(index, slot)| (Descriptor(index as i32), slot.file.clone()))
     }
 
-    /// How many places the table has, `FDSize` in `/proc/PID/status`.
+    /// How many places the table has, as Linux grows it: `FDSize` in `/proc/PID/status`, and what select(2) looks at.
     pub fn capacity(&self) -> usize {
-        self.slots.lock().len()
+        const LEAST: usize = 64;
+        self.slots.lock().len().next_power_of_two().max(LEAST)
     }
 }
 

@@ -166,6 +166,8 @@ pub enum Positions {
     None,
     /// It has contents, and each open file is at some place in them.
     Some,
+    /// It takes every position and is always at 0: `/dev/null`.
+    Ignored,
     /// It has a position and pread(2), but pwrite(2) is ESPIPE: some files of proc.
     ReadOnly,
 }
@@ -272,7 +274,9 @@ impl File {
         }
         let mut position = self.position.lock();
         let count = self.operations.read(Call { waiting_since, ..self.call(actor, *position) }, into)?;
-        *position += count as u64;
+        if self.operations.positions() != Positions::Ignored {
+            *position += count as u64;
+        }
         Ok(count)
     }
 
@@ -298,7 +302,7 @@ impl File {
             }
             Positions::Some => *position += count as u64,
             // What pwrite cannot do, a write does not move either: every write of such a file starts it afresh.
-            Positions::None | Positions::ReadOnly => {}
+            Positions::None | Positions::Ignored | Positions::ReadOnly => {}
         }
         Ok(count)
     }
@@ -325,14 +329,14 @@ impl File {
     pub fn must_have_read_positions(&self) -> Result<()> {
         match self.operations.positions() {
             Positions::None => Err(Errno::ESPIPE.because("a stream cannot be read at a position")),
-            Positions::Some | Positions::ReadOnly => Ok(()),
+            Positions::Some | Positions::Ignored | Positions::ReadOnly => Ok(()),
         }
     }
 
     /// Errors: ESPIPE.
     pub fn must_have_write_positions(&self) -> Result<()> {
         match self.operations.positions() {
-            Positions::Some => Ok(()),
+            Positions::Some | Positions::Ignored => Ok(()),
             Positions::None | Positions::ReadOnly => {
                 Err(Errno::ESPIPE.because("this object cannot be written at a position"))
             }
@@ -357,8 +361,10 @@ impl File {
 
     /// lseek(2): the new position. Errors: ESPIPE on a stream; EINVAL for one below 0; ENXIO for data beyond the end.
     pub fn seek(&self, offset: i64, base: SeekBase) -> Result<u64> {
-        if self.operations.positions() == Positions::None {
-            return Err(Errno::ESPIPE.because("a stream has no position"));
+        match self.operations.positions() {
+            Positions::None => return Err(Errno::ESPIPE.because("a stream has no position")),
+            Positions::Ignored => return Ok(0),
+            Positions::Some | Positions::ReadOnly => {}
         }
         let mut position = self.position.lock();
         let length =
@@ -380,8 +386,7 @@ impl File {
                 *position = new as u64;
                 Ok(*position)
             }
-            Some(_) => Err(Errno::EINVAL.because("a position is not negative")),
-            None => Err(Errno::EOVERFLOW.because("a position fits into 63 bits")),
+            _ => Err(Errno::EINVAL.because("a position is not negative and fits into 63 bits")),
         }
     }
 

@@ -96,7 +96,17 @@ pub fn mount_new(place: Path, kind: &[u8], source: &[u8], flags: u32, options: &
     }
     let root = file_system.root().clone();
     let source = if source.is_empty() { b"none" } else { source };
-    mount::attach(&Mount::new(file_system, root, source, MountFlags::from_bits_truncate(flags)), place)
+    mount::attach(&Mount::new(file_system, root, source, mount_flags(flags)), place)
+}
+
+/// What a mount forbids. Unless something else is asked for, times of access are kept loosely.
+fn mount_flags(flags: u32) -> MountFlags {
+    let asked = MountFlags::from_bits_truncate(flags);
+    match flags & (linux::MS_NOATIME | linux::MS_STRICTATIME) {
+        0 => asked | MountFlags::RELATIVE_ACCESS_TIME,
+        linux::MS_STRICTATIME => asked - MountFlags::RELATIVE_ACCESS_TIME,
+        _ => asked,
+    }
 }
 
 /// Shows what is at one place at another as well. Errors: EINVAL for a place on a mount that is nowhere, but a namespace's
@@ -157,7 +167,7 @@ pub fn remount(place: &Path, flags: u32) -> Result<()> {
     if *place != place.mount.top() {
         return Err(Errno::EINVAL.because("nothing is mounted there"));
     }
-    place.mount.set_flags(MountFlags::from_bits_truncate(flags));
+    place.mount.set_flags(mount_flags(flags));
     Ok(())
 }
 

@@ -4,8 +4,8 @@
 //! the change (O_TRUNC).
 
 use super::{
-    Actor, AttributeChanges, Entry, File, FileOperations, Kind, LastLink, LastName, LinkTarget, MountFlags,
-    OpenFlags, Opening, Path, Walk,
+    Actor, Entry, File, FileOperations, Kind, LastLink, LastName, LinkTarget, MountFlags, OpenFlags, Opening,
+    Path, Walk,
     attributes::check_size_limit,
     directory_file::DirectoryFile,
     naming::{self, Making},
@@ -28,13 +28,10 @@ pub struct How {
 }
 
 impl How {
-    /// Errors: EINVAL for flags that contradict each other; EOPNOTSUPP for O_TMPFILE.
+    /// Errors: EINVAL for flags that contradict each other.
     pub fn new(mut flags: OpenFlags, permissions: u16) -> Result<Self> {
-        if flags.contains(OpenFlags::TEMPORARY) {
-            return Err(match flags.contains(OpenFlags::DIRECTORY) && flags.writes() {
-                true => Errno::EOPNOTSUPP.because("files without a name are made by memfd_create"),
-                false => Errno::EINVAL.because("O_TMPFILE takes O_DIRECTORY and write access"),
-            });
+        if flags.contains(OpenFlags::TEMPORARY) && !(flags.contains(OpenFlags::DIRECTORY) && flags.writes()) {
+            return Err(Errno::EINVAL.because("O_TMPFILE takes O_DIRECTORY and write access"));
         }
         if flags.contains(OpenFlags::PATH) {
             flags &= OpenFlags::WITH_PATH;
@@ -127,6 +124,9 @@ pub fn open_path(
     let kind = path.inode().kind();
     if flags.contains(OpenFlags::DIRECTORY) && kind != Kind::Directory {
         return Err(Errno::ENOTDIR.because("O_DIRECTORY opens only directories"));
+    }
+    if flags.contains(OpenFlags::TEMPORARY) {
+        return Err(Errno::EOPNOTSUPP.because("files without a name are made by memfd_create"));
     }
     if flags.contains(OpenFlags::PATH) {
         return Ok(File::new(path, Arc::new(PlaceOnly), flags, credentials.clone()));

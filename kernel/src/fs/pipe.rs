@@ -1,7 +1,8 @@
 //! Pipes, pipe(7), with and without a name.
 //!
-//! A pipe is a queue of pages, partly filled. A write goes to the room in the last page and to new ones, so small writes
-//! share a page and there is no copying about; the capacity is a number of pages.
+//! A pipe is a queue of pages, partly filled, and its capacity is a number of them. Of a write what does not fill whole
+//! pages goes into the rest of the last page, if it fits there; so small writes share a page, and while a page is free a
+//! write of up to a page is done whole or not at all.
 
 use super::{
     Answer, Call, File, FileOperations, Kind, Metadata, OpenFlags, Readiness,
@@ -22,8 +23,6 @@ use alloc::{collections::VecDeque, format, sync::Arc};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use linux_raw_sys::ioctl::FIONREAD;
 
-/// A write of so many bytes or fewer is done whole or not at all.
-pub const ATOMIC: usize = PAGE_SIZE;
 /// How many pages a pipe holds at first.
 const PAGES: usize = 16;
 /// How many anybody may ask for, F_SETPIPE_SZ: 1 MiB.
@@ -85,9 +84,10 @@ impl State {
         self.chunks.iter().map(|chunk| chunk.end - chunk.start).sum()
     }
 
-    fn room(&self) -> usize {
-        let in_last = self.chunks.back().map_or(0, |chunk| PAGE_SIZE - chunk.end);
-        in_last + self.free_pages() * PAGE_SIZE
+    /// The last page, if what a write does not fill whole pages with fits into the rest of it.
+    fn page_to_share(&mut self, length: usize) -> Option<&mut Chunk> {
+        let part = length % PAGE_SIZE;
+        self.chunks.back_mut().filter(|chunk| part > 0 && chunk.end + part <= PAGE_SIZE)
     }
 
     fn free_pages(&self) -> usize {
@@ -121,35 +121,33 @@ impl State {
 
     fn put(&mut self, from: &mut Source<'_>) -> Result<usize> {
         let mut done = 0;
-        while from.remaining() > 0 {
-            let full = self.chunks.back().is_none_or(|chunk| chunk.end == PAGE_SIZE);
-            if full {
-                if self.free_pages() == 0 {
-                    break;
-                }
-                match PageRef::zeroed() {
-                    Ok(page) => self.chunks.push_back(Chunk { page, start: 0, end: 0 }),
-                    Err(error) if done == 0 => return Err(error),
-                    Err(_) => break,
-                }
+        let wanted = from.remaining();
+        if let Some(chunk) = self.page_to_share(wanted) {
+            let part = wanted % PAGE_SIZE;
+            done = from.take_page(&chunk.page, chunk.end, part)?;
+            chunk.end += done;
+            if done < part {
+                return Ok(done);
             }
-            let Some(chunk) = self.chunks.back_mut() else { break };
-            let length = (PAGE_SIZE - chunk.end).min(from.remaining());
-            let moved = from.take_page(&chunk.page, chunk.end, length);
-            chunk.end += moved.unwrap_or(0);
-            let empty = chunk.start == chunk.end;
-            if empty {
-                self.chunks.pop_back();
-            }
-            match moved {
-                Ok(count) => {
-                    done += count;
-                    if count < length {
-                        break;
-                    }
+        }
+        while from.remaining() > 0 && self.free_pages() > 0 {
+            let length = PAGE_SIZE.min(from.remaining());
+            let filled = PageRef::zeroed().and_then(|page| {
+                let end = from.take_page(&page, 0, length)?;
+                Ok(Chunk { page, start: 0, end })
+            });
+            let end = match filled {
+                Ok(chunk) => {
+                    let end = chunk.end;
+                    self.chunks.push_back(chunk);
+                    end
                 }
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
+            };
+            done += end;
+            if end < length {
+                break;
             }
         }
         Ok(done)
@@ -227,8 +225,7 @@ impl FileOperations for End {
         if state.readers == 0 {
             return Err(Errno::EPIPE.because("nobody can read from the pipe any more"));
         }
-        let room = state.room();
-        if room == 0 || (wanted <= ATOMIC && room < wanted) {
+        if state.free_pages() == 0 && state.page_to_share(wanted).is_none() {
             return Err(Errno::EAGAIN.because("the pipe is full"));
         }
         let count = state.put(from)?;
@@ -401,13 +398,13 @@ mod tests {
         assert!(!writer.readiness().contains(Readiness::OUT));
         read(&reader, 4095).unwrap();
         assert_eq!(
-            write(&writer, &[1; ATOMIC]),
+            write(&writer, &[1; PAGE_SIZE]),
             Err(Errno::EAGAIN),
             "a page is free only when all of it is read"
         );
         read(&reader, 1).unwrap();
         assert!(writer.readiness().contains(Readiness::OUT));
-        assert_eq!(write(&writer, &[1; ATOMIC]), Ok(ATOMIC));
+        assert_eq!(write(&writer, &[1; PAGE_SIZE]), Ok(PAGE_SIZE));
     }
 
     #[test]

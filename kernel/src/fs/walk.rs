@@ -124,16 +124,6 @@ impl<'a> Walk<'a> {
         self
     }
 
-    /// Where absolute names begin on this walk.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Where names that are not absolute begin on it.
-    pub fn start(&self) -> &Path {
-        &self.start
-    }
-
     /// The place of this name. Errors: ENOENT, ENOTDIR, EACCES, ELOOP, ENAMETOOLONG; EXDEV for a restriction.
     pub fn find(&mut self, name: &[u8], last_link: LastLink) -> Result<Path> {
         let parent = self.find_parent(name)?;

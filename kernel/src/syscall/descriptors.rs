@@ -8,7 +8,7 @@ use crate::{
         event_file::event_file,
         permission,
         pipe::{self, End},
-        tmpfs::memory_file::memory_file,
+        tmpfs::{memory_file::memory_file, node::Node},
     },
     mm::reserve,
 };
@@ -120,7 +120,17 @@ fn control(caller: &Caller<'_>, descriptor: Descriptor, command: u32, argument: 
         linux::F_GETPIPE_SZ => pipe_end(&file).map(End::capacity),
         linux::F_SETPIPE_SZ => pipe_end(&file)?.set_capacity(argument as u32 as usize),
         // Signals for a file that becomes ready are not sent, so who is to get them does not matter.
-        linux::F_GETOWN | linux::F_SETOWN | linux::F_GETSIG => Ok(0),
+        linux::F_GETOWN | linux::F_SETOWN | linux::F_SETOWN_EX | linux::F_GETSIG => Ok(0),
+        linux::F_GETOWN_EX => {
+            let nobody = [linux::F_OWNER_PID as i32, 0];
+            caller.space.write(UserPointer::new(argument), &nobody).map(|()| 0)
+        }
+        // No file can be leased, and only a file in memory could be sealed; none is made so that it can.
+        linux::F_GETLEASE => Ok(linux::F_UNLCK as usize),
+        linux::F_GET_SEALS if file.operations_as::<Node>().is_some() => Ok(linux::F_SEAL_SEAL as usize),
+        linux::F_ADD_SEALS if file.operations_as::<Node>().is_some() => {
+            Err(Errno::EPERM.because("the file was not made to be sealed"))
+        }
         _ => Err(Errno::EINVAL.because("fcntl does not know this command")),
     }
 }

@@ -48,6 +48,9 @@ pub fn mount(
     match Request::new(flags, kind_text.as_deref()) {
         Request::Remount => mounting::remount(&place, flags),
         Request::Propagation => Ok(()),
+        Request::Bind { .. } | Request::Move if source_text.as_ref().is_none_or(Vec::is_empty) => {
+            Err(Errno::EINVAL.because("what is to be shown elsewhere has a name"))
+        }
         Request::Bind { recursive } => mounting::bind(&find(caller, HERE, source, 0)?, place, recursive),
         Request::Move => mounting::move_mount(&find(caller, HERE, source, 0)?, place),
         Request::New(None) => Err(Errno::EINVAL.because("a new mount has a type")),

@@ -51,7 +51,7 @@ pub async fn openat(
     mode: u32,
 ) -> Result<usize> {
     // What it does not know, open(2) ignores.
-    let flags = OpenFlags::from_bits_truncate(flags) | OpenFlags::LARGE_FILE;
+    let flags = OpenFlags::from_bits_truncate(flags);
     let mode = if flags.contains(OpenFlags::CREATE) { mode } else { 0 };
     open_with(caller, directory, name, flags, mode & ALL_PERMISSIONS, Restrictions::empty()).await
 }
@@ -97,6 +97,8 @@ async fn open_with(
     mode: u32,
     restrictions: Restrictions,
 ) -> Result<usize> {
+    // Offsets have 64 bits on this machine, whether a program asks for it or not.
+    let flags = flags | OpenFlags::LARGE_FILE;
     let how = How::new(flags, permissions(caller, mode, ALL_PERMISSIONS)?)?;
     let name = places::name(caller, address)?;
     reserve::check()?;
@@ -268,14 +270,10 @@ pub fn readlinkat(
         _ => return Err(Errno::EINVAL.because("a link is read into a buffer of some size")),
     };
     let name = places::name(caller, name)?;
-    let mut walk = places::walk(caller, directory, &name)?;
-    let path = match (name.is_empty(), directory) {
+    let path = match name.is_empty() {
         // An empty name means a link that was opened itself, with O_PATH.
-        (true, Descriptor::WORKING_DIRECTORY) => {
-            return Err(Errno::ENOENT.because("an empty name names nothing"));
-        }
-        (true, _) => walk.start().clone(),
-        (false, _) => walk.find(&name, LastLink::Keep)?,
+        true => places::place_of(caller, directory)?,
+        false => places::walk(caller, directory, &name)?.find(&name, LastLink::Keep)?,
     };
     let inode = path.inode();
     if inode.kind() != Kind::SymbolicLink {
@@ -286,7 +284,7 @@ pub fn readlinkat(
     }
     let text = match inode.follow(caller.task)? {
         LinkTarget::Name(text) => text,
-        LinkTarget::Object(object) => object.describe(walk.root()).into_link(),
+        LinkTarget::Object(object) => object.describe(&caller.filesystem()?.root()).into_link(),
     };
     let shown = &text[..text.len().min(length)];
     caller.space.write_bytes(buffer, shown)?;

@@ -16,17 +16,28 @@ pub fn name(caller: &Caller<'_>, address: usize) -> Result<Vec<u8>> {
 }
 
 /// A walk for this name from `directory`, which only counts for a name that is not absolute.
-/// Errors: EBADF; ENOTDIR when the descriptor is no directory's.
+/// Errors: ENOENT for an empty name; EBADF; ENOTDIR when the descriptor is no directory's.
 pub fn walk<'a>(caller: &Caller<'a>, directory: Descriptor, name: &[u8]) -> Result<Walk<'a>> {
     let walk = Walk::new(caller.task, &*caller.filesystem()?);
-    if name.first() == Some(&b'/') || directory == Descriptor::WORKING_DIRECTORY {
-        return Ok(walk);
+    match name.first() {
+        None => return Err(Errno::ENOENT.because("an empty name names nothing")),
+        Some(b'/') => return Ok(walk),
+        Some(_) if directory == Descriptor::WORKING_DIRECTORY => return Ok(walk),
+        Some(_) => {}
     }
-    let start = caller.files()?.get_any(directory)?.path().clone();
-    if !name.is_empty() && start.inode().directory().is_none() {
+    let start = place_of(caller, directory)?;
+    if start.inode().directory().is_none() {
         return Err(Errno::ENOTDIR.because("a name begins at a directory"));
     }
     Ok(walk.starting_at(start))
+}
+
+/// The place that a descriptor stands for. Errors: EBADF.
+pub fn place_of(caller: &Caller<'_>, descriptor: Descriptor) -> Result<Path> {
+    if descriptor == Descriptor::WORKING_DIRECTORY {
+        return Ok(caller.filesystem()?.cwd());
+    }
+    Ok(caller.files()?.get_any(descriptor)?.path().clone())
 }
 
 /// The place of a name. `flags`: AT_SYMLINK_NOFOLLOW, and AT_EMPTY_PATH, with which an empty name means `directory` itself.
@@ -39,11 +50,10 @@ pub fn find(caller: &Caller<'_>, directory: Descriptor, address: usize, flags: u
         _ if address == 0 => Vec::new(),
         _ => name(caller, address)?,
     };
-    let mut walk = walk(caller, directory, &name)?;
     if name.is_empty() && flags & linux::AT_EMPTY_PATH != 0 {
-        return Ok(walk.start().clone());
+        return place_of(caller, directory);
     }
-    walk.find(&name, last_link(flags))
+    walk(caller, directory, &name)?.find(&name, last_link(flags))
 }
 
 /// What AT_SYMLINK_NOFOLLOW says of a link at the end of a name.

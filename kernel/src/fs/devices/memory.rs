@@ -24,11 +24,7 @@ impl FileOperations for Null {
     }
 
     fn positions(&self) -> Positions {
-        Positions::Some
-    }
-
-    fn length(&self) -> Option<u64> {
-        Some(0)
+        Positions::Ignored
     }
 }
 
@@ -49,11 +45,7 @@ impl FileOperations for Zero {
     }
 
     fn positions(&self) -> Positions {
-        Positions::Some
-    }
-
-    fn length(&self) -> Option<u64> {
-        Some(0)
+        Positions::Ignored
     }
 
     /// Fresh memory for each mapping, as long as anyone likes: what programs did before MAP_ANONYMOUS.
@@ -71,19 +63,12 @@ impl FileOperations for Full {
         read_zeros(into)
     }
 
-    fn write(&self, _call: Call<'_>, from: &mut Source<'_>) -> Result<usize> {
-        match from.remaining() {
-            0 => Ok(0),
-            _ => Err(Errno::ENOSPC.because("/dev/full is full")),
-        }
+    fn write(&self, _call: Call<'_>, _from: &mut Source<'_>) -> Result<usize> {
+        Err(Errno::ENOSPC.because("/dev/full is full"))
     }
 
     fn positions(&self) -> Positions {
-        Positions::Some
-    }
-
-    fn length(&self) -> Option<u64> {
-        Some(0)
+        Positions::Ignored
     }
 }
 
@@ -114,10 +99,6 @@ impl FileOperations for KernelMessages {
     }
 
     fn positions(&self) -> Positions {
-        Positions::Some
-    }
-
-    fn length(&self) -> Option<u64> {
-        Some(0)
+        Positions::Ignored
     }
 }

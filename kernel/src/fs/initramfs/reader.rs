@@ -50,13 +50,6 @@ impl fmt::Display for Damage {
     }
 }
 
-impl Damage {
-    /// What is wrong.
-    pub fn what(&self) -> &What {
-        &self.what
-    }
-}
-
 /// One entry of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry<'a> {

@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Actor, AttributeChanges, Call, DeviceNumber, File, FileOperations, Inode, KernelActor, Kind,
-        LastLink, LastName, OpenFlags, Opening, Path, Walk, mount,
+        Actor, AttributeChanges, Call, DeviceNumber, File, Inode, KernelActor, Kind, LastLink, LastName,
+        OpenFlags, Opening, Path, Walk, mount,
         naming::{self, Making},
         walk::Parent,
     },

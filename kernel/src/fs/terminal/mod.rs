@@ -178,11 +178,6 @@ impl TerminalFile {
         }
         Arc::new(Self { terminal: terminal.clone(), is_console })
     }
-
-    /// The terminal it is.
-    pub fn terminal(&self) -> &Arc<Terminal> {
-        &self.terminal
-    }
 }
 
 impl FileOperations for TerminalFile {

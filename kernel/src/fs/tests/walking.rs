@@ -69,7 +69,7 @@ fn links_are_followed_from_where_they_are() {
     assert_eq!(tree.reach("/dangling"), Err(Errno::ENOENT));
     assert_eq!(tree.reach("/to-file/"), Err(Errno::ENOTDIR));
     let actor = KernelActor;
-    let mut keep = |name: &str| {
+    let keep = |name: &str| {
         let found = tree.walk(&actor).find(name.as_bytes(), LastLink::Keep).unwrap();
         alloc::string::String::from_utf8(found.describe(&tree.root).text).unwrap()
     };
@@ -110,7 +110,7 @@ fn every_directory_on_the_way_must_be_searchable() {
     let closed = AttributeChanges { permissions: Some(0o700), ..Default::default() };
     tree.find("/a").unwrap().inode().change(&closed).unwrap();
     let user = Somebody::user(1000, &[]);
-    let mut find = |name: &str| tree.walk(&user).find(name.as_bytes(), LastLink::Follow).map(|_| ());
+    let find = |name: &str| tree.walk(&user).find(name.as_bytes(), LastLink::Follow).map(|_| ());
     assert_eq!(find("/a"), Ok(()));
     for name in ["/a/b", "/a/none", "/a/.", "/a/..", "/a/b/../.."] {
         assert_eq!(find(name), Err(Errno::EACCES), "{name}");

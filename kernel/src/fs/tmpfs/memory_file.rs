@@ -26,7 +26,7 @@ pub fn memory_file(name: &[u8], credentials: &Arc<Credentials>) -> Result<Arc<Fi
         node.add_links(-1);
     }
     let path = Path { mount: mount.0.clone(), entry: Entry::root(node.clone()) };
-    Ok(File::new(path, node, OpenFlags::READ_WRITE, credentials.clone()))
+    Ok(File::new(path, node, OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE, credentials.clone()))
 }
 
 /// It is shown as a file that was removed at once.
