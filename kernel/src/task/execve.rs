@@ -203,11 +203,10 @@ async fn become_only_thread(caller: &mut Caller<'_>) -> Result<()> {
     let task = caller.task;
     let process = task.process();
     {
-        let mut state = process.state.lock();
+        let state = process.state.lock();
         if task.killed() || state.life != Life::Running {
             return Err(Errno::ERESTARTNOINTR);
         }
-        state.executing = Some(task.id());
         state.kill_threads_except(task.id());
     }
     let alone = process.events.until(|| (process.thread_count() == 1).then_some(()));
@@ -219,9 +218,6 @@ async fn become_only_thread(caller: &mut Caller<'_>) -> Result<()> {
         state.threads.remove(&before);
         state.threads.insert(task.id(), task.clone());
     }
-    let mut state = process.state.lock();
-    state.executing = None;
-    state.leader_status = None;
     Ok(())
 }
 

@@ -51,13 +51,11 @@ fn leave_process(task: &Arc<Task>, largest_resident: u64) {
     let mut usage = task.usage();
     usage.largest_resident = largest_resident;
     state.ended += usage;
+    // Unless all were made to end, the process ends as its last thread does.
     let status = match state.life {
         Life::Ending(status) => status,
         _ => task.exit_status(),
     };
-    if task.is_leader() {
-        state.leader_status = Some(status);
-    }
     let is_last = state.threads.is_empty();
     let stopped = if is_last { None } else { stop::complete(&mut state) };
     // A signal this thread was to take may now be another's.
@@ -68,10 +66,6 @@ fn leave_process(task: &Arc<Task>, largest_resident: u64) {
         }
     }
     let heir = state.threads.keys().next().copied();
-    let status = match state.life {
-        Life::Ending(status) => status,
-        _ => state.leader_status.unwrap_or(status),
-    };
     drop(state);
     if let Some(signal) = stopped {
         notify::parent(process, Event::Stopped(signal));

@@ -94,10 +94,6 @@ pub struct State {
     pub continues: u64,
     /// What wait4(2) will report.
     pub reports: Reports,
-    /// How its first thread ended, which is how it ends unless all are made to.
-    pub leader_status: Option<Status>,
-    /// The thread that executes a program and waits for the others to end.
-    pub executing: Option<TaskId>,
     /// What threads that have ended had used.
     pub ended: Usage,
     /// What children that were waited for had used.
@@ -150,8 +146,6 @@ impl Process {
                 stop: None,
                 continues: 0,
                 reports: Reports::default(),
-                leader_status: None,
-                executing: None,
                 ended: Usage::default(),
                 children: Usage::default(),
             }),

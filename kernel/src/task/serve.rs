@@ -178,7 +178,10 @@ fn page_fault(caller: &Caller<'_>, address: usize, access: Access) {
 }
 
 fn raise(caller: &Caller<'_>, exception: Exception) {
-    caller.task.signals.lock().last_fault =
-        LastFault { vector: exception.vector, error_code: exception.error_code, address: 0 };
+    let mut signals = caller.task.signals.lock();
+    // The address stays that of the last page fault, as a processor's register would.
+    let address = signals.last_fault.address;
+    signals.last_fault = LastFault { vector: exception.vector, error_code: exception.error_code, address };
+    drop(signals);
     signal::force(caller.task, SignalInfo::fault(exception.signal, exception.code, exception.address));
 }
