@@ -12,6 +12,7 @@ mod elf_files;
 mod exceptions;
 mod exec_rules;
 mod faults;
+mod files;
 mod freezing;
 mod futex_time;
 pub mod helper;
@@ -25,6 +26,8 @@ mod offsets_file;
 mod offsets_grammar;
 mod offsets_read;
 mod offsets_write;
+mod permissions;
+mod pipes;
 mod proc_time;
 mod registers;
 mod setns;
@@ -95,6 +98,9 @@ selftests! {
     waiting
     exec_rules
     elf_files
+    pipes
+    files
+    permissions
 }
 
 /// The paths of all selftests in the image.
