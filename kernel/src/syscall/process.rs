@@ -192,8 +192,10 @@ pub async fn wait4(
         .union(WaitFlags::ALL);
     let flags = WaitFlags::from_bits(options).filter(|flags| OPTIONS.contains(*flags));
     let flags = flags.ok_or_else(|| Errno::EINVAL.because("wait4 has fewer options than waitid"))?;
+    if id == i32::MIN {
+        return Err(Errno::ESRCH.because("no process group has this number"));
+    }
     let which = match id {
-        i32::MIN => return Err(Errno::ESRCH.because("no process group has this number")),
         ..-1 => Which::Group(id.unsigned_abs()),
         -1 => Which::All,
         0 => Which::Group(caller.task.process().group_id()),

@@ -228,9 +228,11 @@ fn process_of(id: i32) -> Result<Arc<Process>> {
 /// kill(2). Errors: ESRCH; EINVAL for no signal; EPERM when it may be sent to none of them.
 pub fn kill(caller: &mut Caller<'_>, id: i32, number: u32) -> Result<usize> {
     let message = Message::Plain(code::USER);
+    if id == i32::MIN {
+        return Err(Errno::ESRCH.because("no process group has this number"));
+    }
     let group = match id {
         1.. => return send_to_process(caller, &process_of(id)?, number, message).map(|()| 0),
-        i32::MIN => return Err(Errno::ESRCH.because("no process group has this number")),
         -1 => return kill_all(caller, number, message),
         0 => caller.task.process().group_id(),
         ..-1 => id.unsigned_abs(),

@@ -269,8 +269,6 @@ pub fn groups_orphaned_by(id: TaskId) -> Vec<TaskId> {
 pub struct Statistics {
     /// Threads, and first threads of zombies.
     pub tasks: usize,
-    /// Processes, zombies too.
-    pub processes: usize,
     /// Tasks made since boot.
     pub made: u64,
     /// The number given out last.
@@ -282,7 +280,6 @@ pub fn statistics() -> Statistics {
     let table = TABLE.lock();
     Statistics {
         tasks: table.tasks.len(),
-        processes: table.processes.len(),
         made: MADE.load(Relaxed),
         last_number: table.last_number,
     }
