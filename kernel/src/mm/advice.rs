@@ -80,12 +80,13 @@ impl Advice {
     }
 }
 
-/// Rounds a range to pages as most of these calls do: the start must be a page's. `None`: it is empty.
+/// Rounds a range to pages as most of these calls do: the start must be a page's; a length in the last page before 2^64
+/// becomes 0, as it does in Linux' arithmetic. `None`: it is empty.
 fn pages(start: usize, length: usize, too_long: Errno) -> Result<Option<Range<usize>>> {
     if !start.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.because("the range starts at a page"));
     }
-    let rounded = length.checked_next_multiple_of(PAGE_SIZE).ok_or(too_long)?;
+    let rounded = length.checked_next_multiple_of(PAGE_SIZE).unwrap_or(0);
     let end = start.checked_add(rounded).ok_or(too_long)?;
     Ok((start < end).then_some(start..end))
 }
@@ -101,7 +102,10 @@ impl AddressSpace {
     /// Errors: EINVAL, ENOMEM.
     pub fn advise(&self, start: usize, length: usize, advice: u32) -> Result<Option<Range<usize>>> {
         let advice = Advice::new(advice)?;
-        let Some(range) = pages(start, length, Errno::EINVAL)? else { return Ok(None) };
+        let Some(range) = pages(start, length, Errno::EINVAL)? else {
+            let wrapped = length > 0;
+            return if wrapped { Err(Errno::EINVAL.because("the range wraps")) } else { Ok(None) };
+        };
         if let Advice::Populate(_) = advice {
             return Ok(Some(range));
         }
@@ -148,7 +152,7 @@ impl AddressSpace {
     /// Errors: EINVAL (the range wraps), EPERM (nothing may be locked), ENOMEM (RLIMIT_MEMLOCK, or not all is mapped).
     pub fn lock(&self, start: usize, length: usize, on_fault: bool) -> Result<Range<usize>> {
         let first = start & !(PAGE_SIZE - 1);
-        let length = length.checked_add(start - first).ok_or(Errno::EINVAL)?;
+        let length = length.wrapping_add(start - first);
         let mut space = self.space.lock();
         space.check_lock_right()?;
         let Some(range) = pages(first, length, Errno::EINVAL)? else { return Ok(first..first) };
@@ -192,7 +196,7 @@ impl AddressSpace {
     /// munlock(2). Errors: EINVAL, ENOMEM (not all is mapped).
     pub fn unlock(&self, start: usize, length: usize) -> Result<()> {
         let first = start & !(PAGE_SIZE - 1);
-        let length = length.checked_add(start - first).ok_or(Errno::EINVAL)?;
+        let length = length.wrapping_add(start - first);
         let Some(range) = pages(first, length, Errno::EINVAL)? else { return Ok(()) };
         self.space.lock().set_locked(range, RegionFlags::empty())
     }

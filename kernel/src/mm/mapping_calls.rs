@@ -6,7 +6,7 @@
 use super::{
     address_space::{AddressSpace, Space},
     faults::for_table,
-    placement::{LOWEST, Placement, check_affordable, whole_pages},
+    placement::{Placement, check_affordable, whole_pages},
     regions::{Backing, Region, RegionFlags},
     reserve,
 };
@@ -35,14 +35,7 @@ impl AddressSpace {
     /// Errors: EINVAL for a range that is empty, not on a page, beyond what programs can address, or that would split a
     /// special mapping; ENOMEM when a split needs one region too many.
     pub fn unmap(&self, start: usize, length: usize) -> Result<()> {
-        let rounded = length.checked_next_multiple_of(PAGE_SIZE);
-        let end = rounded.and_then(|rounded| start.checked_add(rounded));
-        match end {
-            Some(end) if start.is_multiple_of(PAGE_SIZE) && start < end && end <= Hardware::USER_END => {
-                self.space.lock().unmap(start..end)
-            }
-            _ => Err(Errno::EINVAL.because("munmap takes whole pages that programs can have")),
-        }
+        self.space.lock().unmap(start, length)
     }
 
     /// Checks the range that mprotect(2) was given; `None`: it is empty.
@@ -101,9 +94,14 @@ impl AddressSpace {
 }
 
 impl Space {
-    fn unmap(&mut self, range: Range<usize>) -> Result<()> {
-        self.check_split(&range)?;
-        self.take_out(range);
+    fn unmap(&mut self, start: usize, length: usize) -> Result<()> {
+        let end = length.checked_next_multiple_of(PAGE_SIZE).and_then(|length| start.checked_add(length));
+        let end =
+            end.filter(|&end| start.is_multiple_of(PAGE_SIZE) && start < end && end <= Hardware::USER_END);
+        let end =
+            end.ok_or_else(|| Errno::EINVAL.because("munmap takes whole pages that programs can have"))?;
+        self.check_split(&(start..end))?;
+        self.take_out(start..end);
         Ok(())
     }
 
@@ -175,7 +173,7 @@ impl Space {
         }
         let (before, after) = (heap.end.next_multiple_of(PAGE_SIZE), wanted.next_multiple_of(PAGE_SIZE));
         if after < before {
-            return self.unmap(after..before);
+            return self.unmap(after, before - after);
         }
         if after == before {
             return Ok(());
@@ -201,48 +199,50 @@ impl Space {
 
     fn remap(&mut self, remap: &Remap) -> Result<usize> {
         let Remap { old, old_length, new_length, flags, .. } = *remap;
-        let moves = flags.intersects(RemapFlags::FIXED | RemapFlags::DONTUNMAP);
+        let must_move = flags.intersects(RemapFlags::FIXED | RemapFlags::DONTUNMAP);
         let (start, region) =
             self.regions.find(old).ok_or_else(|| Errno::EFAULT.because("nothing is mapped there"))?;
-        let region = Region { ..region.clone() };
-        if !moves && new_length < old_length {
-            self.unmap(old + new_length..old + old_length)?;
+        let (end, shared, special) = (region.end, region.is_shared(), region.special().is_some());
+        if !must_move && new_length <= old_length {
+            if new_length < old_length {
+                self.unmap(old + new_length, old_length - new_length)?;
+            }
             return Ok(old);
         }
-        if old_length == 0 && !region.is_shared() {
+        if old_length == 0 && !shared {
             return Err(Errno::EINVAL.because("only a shared mapping can be mapped a second time"));
         }
-        if flags.contains(RemapFlags::DONTUNMAP) && region.special().is_some() {
+        if flags.contains(RemapFlags::DONTUNMAP) && special {
             return Err(Errno::EINVAL.because("a special mapping stays one"));
         }
-        if old_length > region.end - old {
-            return Err(Errno::EFAULT.because("mremap works on one region"));
+        // What only moves may be several regions.
+        let only_moves = flags.contains(RemapFlags::FIXED) && old_length == new_length;
+        if old_length.min(new_length) > end - old && !only_moves {
+            return Err(Errno::EFAULT.because("mremap resizes one region"));
         }
         let growth = new_length.saturating_sub(old_length);
         if growth > 0 {
-            self.check_resize(&region, growth)?;
+            self.check_resize(start, growth)?;
         }
-        if !moves {
-            if growth == 0 {
-                return Ok(old);
-            }
-            let end = old + old_length;
-            let room = end.checked_add(growth).filter(|&top| top <= Hardware::USER_END);
-            if let Some(top) =
-                room.filter(|&top| region.end == end && old_length > 0 && self.regions.is_free(end..top))
-            {
-                self.grow(start, end, top);
-                return Ok(old);
-            }
-            if !flags.contains(RemapFlags::MAYMOVE) {
-                return Err(Errno::ENOMEM.because("the mapping has no room to grow where it is"));
-            }
+        if must_move {
+            return self.move_to(remap);
         }
-        self.move_to(remap, start, region)
+        let (old_end, top) = (old + old_length, old.checked_add(new_length));
+        let room = top
+            .filter(|&top| end == old_end && top <= Hardware::USER_END && self.regions.is_free(old_end..top));
+        match room {
+            Some(top) if old_length > 0 => {
+                self.grow(start, old_end, top);
+                Ok(old)
+            }
+            _ if flags.contains(RemapFlags::MAYMOVE) => self.move_to(remap),
+            _ => Err(Errno::ENOMEM.because("the mapping has no room to grow where it is")),
+        }
     }
 
     /// Whether a region may grow by so many bytes. Errors: EFAULT, EINVAL, ENOMEM, EAGAIN.
-    fn check_resize(&self, region: &Region, growth: usize) -> Result<()> {
+    fn check_resize(&self, start: usize, growth: usize) -> Result<()> {
+        let Some((_, region)) = self.regions.find(start) else { return Ok(()) };
         let pages = growth / PAGE_SIZE;
         match &region.backing {
             Backing::Special { .. } => return Err(Errno::EFAULT.because("a special mapping has its size")),
@@ -268,39 +268,76 @@ impl Space {
         self.regions.insert(end, region);
     }
 
-    /// Moves `remap.old_length` bytes of a region elsewhere, to be `remap.new_length` bytes there.
-    fn move_to(&mut self, remap: &Remap, start: usize, region: Region) -> Result<usize> {
-        let Remap { old, old_length, new_length, flags, new } = *remap;
-        let old_range = old..old + old_length;
-        if old_length > 0 {
-            self.check_split(&old_range)?;
+    /// Moves `remap.old_length` bytes elsewhere, to be `remap.new_length` bytes there.
+    fn move_to(&mut self, remap: &Remap) -> Result<usize> {
+        let Remap { old, mut old_length, new_length, flags, new } = *remap;
+        let keep = flags.contains(RemapFlags::DONTUNMAP);
+        if flags.contains(RemapFlags::FIXED) && old_length != new_length {
+            self.unmap(new, new_length)?;
         }
-        self.check_count()?;
+        if new_length < old_length {
+            self.unmap(old + new_length, old_length - new_length)?;
+            old_length = new_length;
+        }
         let placement = match flags.contains(RemapFlags::FIXED) {
             true => Placement::Fixed(new),
-            false => Placement::Anywhere(if flags.contains(RemapFlags::DONTUNMAP) { new } else { 0 }),
+            false => Placement::Anywhere(if keep { new } else { 0 }),
         };
-        let target = self.place(placement, new_length)?;
-        if target < LOWEST {
-            return Err(Errno::EPERM.because("the lowest 64 KiB are kept free of mappings"));
+        let target = self.find_place(placement, new_length)?.start;
+        if self.regions.find(old).is_none() {
+            return Err(Errno::EFAULT.because("what was to be mapped a second time was in the way of that"));
         }
-        let new_range = target..target + new_length;
-        self.check_split(&new_range)?;
-        if flags.contains(RemapFlags::DONTUNMAP) {
-            let pages = new_length / PAGE_SIZE;
-            self.check_growth(pages, if region.is_data() { pages } else { 0 })?;
+        let mut reached = old;
+        loop {
+            let Some((start, region)) = self.regions.at_or_above(reached) else { return Ok(target) };
+            let piece = start.max(reached)..region.end.min(old + old_length);
+            if piece.start >= piece.end && reached > old {
+                return Ok(target);
+            }
+            // The last piece grows; with a length of 0 it is all there is.
+            let last = piece.end == old + old_length;
+            let grown = if last { new_length - old_length } else { 0 };
+            let copy = region.part(start, piece.start, 0);
+            reached = piece.end;
+            let place = target + (piece.start - old);
+            // Gaps between regions stay gaps; what is in the way of one at its new place is not touched.
+            if flags.contains(RemapFlags::FIXED) && old_length == new_length {
+                self.unmap(place, piece.len())?;
+            }
+            self.move_region(piece, place, grown, copy, keep)?;
+            if last {
+                return Ok(target);
+            }
         }
-        self.take_out(new_range.clone());
-        let kept = old_length.min(new_length);
-        self.mappings.relocate(old..old + kept, target.wrapping_sub(old) as isize)?;
-        let copy = Region { end: new_range.end, ..region.part(start, old, old + PAGE_SIZE) };
-        match flags.contains(RemapFlags::DONTUNMAP) {
-            true => self.regions.update(old_range, |region| region.flags.remove(RegionFlags::LOCKED)),
-            false if old_length > 0 => self.take_out(old_range),
-            false => {}
+    }
+
+    /// Moves a part of one region to `target`, where it becomes `copy` and gets `grown` bytes more.
+    fn move_region(
+        &mut self,
+        part: Range<usize>,
+        target: usize,
+        grown: usize,
+        copy: Region,
+        keep: bool,
+    ) -> Result<()> {
+        if !part.is_empty() {
+            self.check_split(&part)?;
         }
-        self.regions.insert(target, copy);
-        Ok(target)
+        self.check_count()?;
+        let length = part.len() + grown;
+        if keep || part.is_empty() {
+            let pages = length / PAGE_SIZE;
+            self.check_growth(pages, if copy.is_data() { pages } else { 0 })?;
+        }
+        self.mappings.relocate(part.clone(), target.wrapping_sub(part.start) as isize)?;
+        if keep {
+            self.regions
+                .update(part, |region| region.flags -= RegionFlags::LOCKED | RegionFlags::LOCK_ON_FAULT);
+        } else if !part.is_empty() {
+            self.take_out(part);
+        }
+        self.regions.insert(target, Region { end: target + length, ..copy });
+        Ok(())
     }
 }
 
@@ -343,10 +380,6 @@ impl Remap {
             if old.saturating_add(old_length) > new && new + new_length > old {
                 return invalid("a mapping cannot move onto itself");
             }
-        }
-        if old.checked_add(old_length).is_none_or(|end| end > Hardware::USER_END) && old < Hardware::USER_END
-        {
-            return Err(Errno::EFAULT.because("mremap works on one region"));
         }
         Ok(Self { old, old_length, new_length, flags, new })
     }

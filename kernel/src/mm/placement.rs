@@ -74,8 +74,15 @@ impl AddressSpace {
         self.space.lock().map(&request)
     }
 
-    /// Brings every page of a range in that may be touched, writable ones as if they were written. Regions that may not be
-    /// touched, and gaps, are passed over.
+    /// Whether a mapping could go there, as far as that does not depend on what is mapped: mmap(2) looks at this before it
+    /// looks at the file.
+    ///
+    /// Errors: the first five of [`Self::map`].
+    pub fn check_placement(&self, placement: Placement, length: usize) -> Result<()> {
+        self.space.lock().find_place(placement, length).map(|_| ())
+    }
+
+    /// Brings every page of a range in, private writable ones as if they were written. Gaps are passed over.
     ///
     /// Errors: what the first touch that fails meets.
     pub fn populate(&self, range: Range<usize>) -> Result<(), Fault> {
@@ -90,27 +97,31 @@ impl AddressSpace {
                 true => Access::Write,
                 false => Access::Read,
             };
-            if !region.permissions.is_empty() {
-                space.bring_in(piece, access)?;
-            }
+            space.bring_in(piece, access)?;
         }
         Ok(())
     }
 }
 
 impl Space {
-    fn map(&mut self, request: &MapRequest) -> Result<usize> {
-        let length = whole_pages(request.length)?;
+    /// Decides where a mapping goes, and whether it may go there.
+    pub fn find_place(&self, placement: Placement, length: usize) -> Result<Range<usize>> {
+        let length = whole_pages(length)?;
         self.check_count()?;
-        let start = self.place(request.placement, length)?;
-        let range = start..start + length;
+        let start = self.place(placement, length)?;
         if start < LOWEST {
             return Err(Errno::EPERM.because("the lowest 64 KiB are kept free of mappings"));
         }
-        let occupied = self.regions.overlapping(range.clone()).next().is_some();
-        if occupied && matches!(request.placement, Placement::FixedIfFree(_)) {
+        let range = start..start + length;
+        let if_free = matches!(placement, Placement::FixedIfFree(_));
+        if if_free && self.regions.overlapping(range.clone()).next().is_some() {
             return Err(Errno::EEXIST.because("MAP_FIXED_NOREPLACE replaces nothing"));
         }
+        Ok(range)
+    }
+
+    fn map(&mut self, request: &MapRequest) -> Result<usize> {
+        let range = self.find_place(request.placement, request.length)?;
         if self.regions.splits_special(&range) {
             return Err(Errno::EINVAL.because("the vDSO and its data are mapped whole or not at all"));
         }
@@ -122,11 +133,9 @@ impl Space {
             backing: request.backing.clone(),
         };
         self.check_limits(&range, &region)?;
-        if occupied {
-            self.take_out(range);
-        }
-        self.regions.insert(start, region);
-        Ok(start)
+        self.take_out(range.clone());
+        self.regions.insert(range.start, region);
+        Ok(range.start)
     }
 
     /// Decides where so many bytes go.

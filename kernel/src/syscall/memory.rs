@@ -112,6 +112,8 @@ pub async fn mmap(
     };
     request.flags.set(RegionFlags::GROWS_DOWN, flags & linux::MAP_GROWSDOWN != 0);
     request.flags.set(RegionFlags::NO_RESERVE, flags & linux::MAP_NORESERVE != 0);
+    // Linux looks at the file only once it knows where it would go.
+    caller.space.check_placement(request.placement, length)?;
     if flags & linux::MAP_LOCKED != 0 {
         caller.space.check_may_lock(length)?;
         request.flags |= RegionFlags::LOCKED;
@@ -213,11 +215,10 @@ pub fn mprotect(caller: &mut Caller<'_>, address: usize, length: usize, protecti
         return Err(Errno::EINVAL.because("PROT_GROWSDOWN and PROT_GROWSUP exclude each other"));
     }
     // Linux looks at the range before it looks at the bits.
-    let range = caller.space.check_protect(address, length)?;
+    let Some(range) = caller.space.check_protect(address, length)? else { return Ok(0) };
     if protection & !(known | grows) != 0 {
         return Err(Errno::EINVAL.because("mprotect knows READ, WRITE and EXEC"));
     }
-    let Some(range) = range else { return Ok(0) };
     if protection & linux::PROT_GROWSUP as usize != 0 {
         return Err(Errno::EINVAL.because("no region grows upwards"));
     }
