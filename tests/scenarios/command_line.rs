@@ -7,6 +7,7 @@ use gnomon_tests::archive::Archive;
 use gnomon_tests::boot::Boot;
 use gnomon_tests::machine::Machine;
 use gnomon_tests::scenario::{Scenario, scenario};
+use gnomon_tools::archive::contents::BUSYBOX;
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
@@ -35,8 +36,8 @@ fn arguments_and_environment(m: &mut Machine) -> Result<()> {
 /// Without `init=`: `/init`, then `/sbin/init`, then `/bin/sh`.
 fn init_is_looked_for(m: &mut Machine) -> Result<()> {
     let mut tree = gnomon_tools::archive::Archive::new();
-    let busybox = std::fs::read(gnomon_tools::archive::contents::BUSYBOX)?;
-    tree.file("/bin/sh", 0o755, busybox)?;
+    tree.file(BUSYBOX, 0o755, std::fs::read(BUSYBOX)?)?;
+    tree.symlink("/bin/sh", BUSYBOX)?;
     tree.directory("/dev", 0o755)?;
     for path in ["/sbin/init", "/init"] {
         m.boot(Boot::default().archive(Archive::of_bytes("no-init.cpio", &tree.to_bytes())?))?;
@@ -47,7 +48,7 @@ fn init_is_looked_for(m: &mut Machine) -> Result<()> {
             m.expect("this is /sbin/init")?;
             m.expect_power_off()?;
         }
-        let script = format!("#!/bin/sh\necho this is {path}\npoweroff -f\n");
+        let script = format!("#!/bin/sh\necho this is {path}\n{BUSYBOX} poweroff -f\n");
         tree.file(path, 0o755, script.into_bytes())?;
     }
     m.boot(Boot::default().archive(Archive::of_bytes("no-init.cpio", &tree.to_bytes())?))?;

@@ -262,6 +262,10 @@ fn signal_name(status: i32) -> String {
     signals.get(&(status - 128)).map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
+/// What must be as it was. The kernel also tells the bytes its heap has in use; they rise and fall with what it keeps
+/// for later, and what is lost for good shows in the frames.
+const COUNTED: [&str; 4] = ["frames", "tasks", "files", "namespaces"];
+
 /// One line for each count that is not what it was. Lines are `name value`.
 pub fn differences(before: &str, after: &str) -> Vec<String> {
     let read = |text: &str| -> BTreeMap<String, String> {
@@ -269,16 +273,11 @@ pub fn differences(before: &str, after: &str) -> Vec<String> {
         pairs.map(|(name, value)| (name.to_string(), value.trim().to_string())).collect()
     };
     let (before, after) = (read(before), read(after));
-    if before.is_empty() {
-        return vec![format!("{COUNTS} says nothing")];
-    }
-    let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| format!("{name} is gone"));
-    let changed = after.iter().filter_map(|(name, value)| match before.get(name) {
-        Some(old) if old == value => None,
-        Some(old) => Some(format!("{name} was {old} and is {value}")),
-        None => Some(format!("{name} is new")),
-    });
-    gone.chain(changed).collect()
+    let value =
+        |counts: &BTreeMap<String, String>, name: &str| counts.get(name).cloned().unwrap_or("missing".into());
+    let both = COUNTED.map(|name| (name, value(&before, name), value(&after, name)));
+    let differing = both.into_iter().filter(|(_, before, after)| before != after || before == "missing");
+    differing.map(|(name, before, after)| format!("{name} was {before} and is {after}")).collect()
 }
 
 #[cfg(test)]
@@ -312,9 +311,14 @@ mod tests {
 
     #[test]
     fn counts_must_be_equal() {
-        assert!(differences("frames 10\ntasks 2\n", "frames 10\ntasks 2\n").is_empty());
-        assert_eq!(differences("frames 10\n", "frames 11\n"), ["frames was 10 and is 11"]);
-        assert_eq!(differences("frames 10\n", "tasks 1\n"), ["frames is gone", "tasks is new"]);
-        assert_eq!(differences("", "").len(), 1);
+        const BEFORE: &str = "frames 10\ntasks 2\nfiles 3\nnamespaces 0\nheap 5\n";
+        assert!(differences(BEFORE, BEFORE).is_empty());
+        assert!(differences(BEFORE, &BEFORE.replace("heap 5", "heap 6")).is_empty());
+        assert_eq!(
+            differences(BEFORE, &BEFORE.replace("frames 10", "frames 11")),
+            ["frames was 10 and is 11"]
+        );
+        assert_eq!(differences(BEFORE, &BEFORE.replace("tasks 2\n", "")), ["tasks was 2 and is missing"]);
+        assert_eq!(differences("", "").len(), 4);
     }
 }
