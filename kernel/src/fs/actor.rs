@@ -7,6 +7,7 @@
 use crate::{
     abi::{Signal, TaskId},
     ns::Credentials,
+    sync::LazyLock,
 };
 use alloc::sync::Arc;
 
@@ -51,7 +52,8 @@ impl Actor for KernelActor {
     }
 
     fn credentials(&self) -> Arc<Credentials> {
-        Arc::new(Credentials::initial())
+        static CREDENTIALS: LazyLock<Arc<Credentials>> = LazyLock::new(|| Arc::new(Credentials::initial()));
+        CREDENTIALS.clone()
     }
 
     fn blocks_or_ignores(&self, _signal: Signal) -> bool {

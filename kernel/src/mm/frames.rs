@@ -308,6 +308,17 @@ impl PageRef {
         Ok(page)
     }
 
+    /// A frame with these bytes at its start and zeros behind them, with one reference. Errors: ENOMEM.
+    ///
+    /// # Panics
+    /// When they are more than fit.
+    pub fn with_bytes(bytes: &[u8]) -> Result<Self> {
+        let page = Self::uninitialized()?;
+        page.write(0, bytes);
+        page.fill(bytes.len()..PAGE_SIZE, 0);
+        Ok(page)
+    }
+
     /// A frame with the same contents as this one. Errors: ENOMEM.
     pub fn copy(&self) -> Result<Self> {
         let copy = Self::uninitialized()?;

@@ -2,17 +2,14 @@
 
 use super::{
     super::{
-        Actor, AttributeChanges, Call, DeviceNumber, File, Inode, KernelActor, Kind, LastLink, LastName,
-        OpenFlags, Opening, Path, Walk, mount,
+        AttributeChanges, DeviceNumber, Inode, KernelActor, Kind, LastName, Path, Walk, mount,
         naming::{self, Making},
+        tmpfs::contents,
         walk::Parent,
     },
     reader::{Damage, Entry, Reader},
 };
-use crate::{
-    abi::{Errno, Result, Timespec},
-    mm::user::Source,
-};
+use crate::abi::{Errno, Result, Timespec};
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 /// Unpacks an archive into the root.
@@ -23,9 +20,13 @@ pub fn unpack(archive: &[u8]) -> Result<(), Damage> {
 }
 
 fn unpack_into(root: &Path, archive: &[u8]) -> Result<(), Damage> {
-    let actor = KernelActor;
-    let links = BTreeMap::new();
-    let mut unpacking = Unpacking { actor: &actor, root, links, directories: Vec::new() };
+    let mut unpacking = Unpacking {
+        root,
+        maker: Walk::from_place(&KernelActor, root.clone()),
+        place: (Vec::new(), root.clone()),
+        links: BTreeMap::new(),
+        directories: Vec::new(),
+    };
     let mut reader = Reader::new(archive);
     while let Some(entry) = reader.next()? {
         unpacking.add(&entry).map_err(|error| entry.refused(error))?;
@@ -35,8 +36,11 @@ fn unpack_into(root: &Path, archive: &[u8]) -> Result<(), Damage> {
 }
 
 struct Unpacking<'a> {
-    actor: &'a dyn Actor,
     root: &'a Path,
+    /// Who makes everything.
+    maker: Walk<'a>,
+    /// The directory of the last entry, by its name: mostly the next one's too.
+    place: (Vec<u8>, Path),
     /// Objects with several names, by what tells them.
     links: BTreeMap<(u32, u32, u32), Path>,
     /// Directories with the time of their last change, which unpacking into them changes.
@@ -46,57 +50,71 @@ struct Unpacking<'a> {
 impl Unpacking<'_> {
     fn add(&mut self, entry: &Entry<'_>) -> Result<()> {
         let kind = Kind::from_mode(entry.mode).ok_or(Errno::EINVAL)?;
-        let mut walk = Walk::from_place(self.actor, self.root.clone());
-        if let Some(above) = entry.name.iter().rposition(|byte| *byte == b'/') {
-            naming::make_path(&mut walk, &entry.name[..above], 0o755)?;
-        }
-        let parent = walk.find_parent(entry.name)?;
-        if !matches!(parent.last, LastName::Name(_)) {
-            // `.` is the root itself, which is there.
-            let directory = walk.find(entry.name, LastLink::Keep)?;
-            return self.describe(entry, kind, &directory);
-        }
-        let known =
-            self.links.get(&entry.identity).filter(|_| entry.links > 1 && kind != Kind::Directory).cloned();
-        let path = match known {
+        let end = entry.name.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        let start = entry.name[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let directory = self.directory(&entry.name[..start])?;
+        let last = match &entry.name[start..end] {
+            // The directory itself, which is there.
+            b"." | b"" => return self.describe(entry, kind, &directory),
+            b".." => return Err(Errno::EINVAL.because("an entry has a name of its own")),
+            name => LastName::Name(name.to_vec()),
+        };
+        let parent = Parent { directory, last, slash: false };
+        let known = self.links.get(&entry.identity).filter(|_| entry.links > 1 && kind != Kind::Directory);
+        let path = match known.cloned() {
             Some(object) => {
-                make_room(&walk, &parent, kind)?;
-                naming::link(&walk, &object, &parent)?;
+                self.replacing(&parent, kind, || naming::link(&self.maker, &object, &parent))?;
                 object
             }
-            None => self.make(entry, kind, &walk, &parent)?,
+            None => self.make(entry, kind, &parent)?,
         };
         if kind == Kind::Regular && !entry.contents.is_empty() {
-            self.write(&path, entry.contents)?;
+            contents::store(path.inode(), entry.contents)?;
         }
         self.describe(entry, kind, &path)
     }
 
-    fn make(&mut self, entry: &Entry<'_>, kind: Kind, walk: &Walk<'_>, parent: &Parent) -> Result<Path> {
-        if let Some(present) = make_room(walk, parent, kind)? {
-            return Ok(present);
+    /// The directory of this name, made if it is missing.
+    fn directory(&mut self, name: &[u8]) -> Result<Path> {
+        if self.place.0 != name {
+            let mut walk = Walk::from_place(&KernelActor, self.root.clone());
+            self.place = (name.to_vec(), naming::make_path(&mut walk, name, 0o755)?);
         }
+        Ok(self.place.1.clone())
+    }
+
+    fn make(&mut self, entry: &Entry<'_>, kind: Kind, parent: &Parent) -> Result<Path> {
         let represents = DeviceNumber::new(entry.represents.0, entry.represents.1);
         let target = if kind == Kind::SymbolicLink { entry.contents } else { &[] };
         let making = Making { kind, permissions: 0, represents, target };
-        let path = naming::make(walk, parent, making)?;
+        let path = match self.replacing(parent, kind, || naming::make(&self.maker, parent, making))? {
+            Some(made) => made,
+            // A directory that is there already.
+            None => parent.directory.with(self.present(parent)?),
+        };
         if entry.links > 1 {
             self.links.insert(entry.identity, path.clone());
         }
         Ok(path)
     }
 
-    fn write(&self, path: &Path, contents: &[u8]) -> Result<()> {
-        let flags = OpenFlags::WRITE_ONLY;
-        let operations = path.inode().clone().open(&Opening { flags, actor: self.actor })?;
-        operations.truncate(0)?;
-        let file = File::new(path.clone(), operations, flags, self.actor.credentials());
-        let mut source = Source::kernel(contents);
-        let call = Call { file: &file, actor: self.actor, offset: 0, waiting_since: None };
-        match file.operations().write(call, &mut source)? {
-            count if count == contents.len() => Ok(()),
-            _ => Err(Errno::ENOSPC.because("the root may fill half of memory")),
+    fn present(&self, parent: &Parent) -> Result<Arc<super::super::Entry>> {
+        let LastName::Name(name) = &parent.last else { return Err(Errno::EINVAL) };
+        self.maker.child(&parent.directory, name)
+    }
+
+    /// Gives a name; what bears it already gives way, as in Linux, but a directory to a directory: then `None`.
+    fn replacing<T>(&self, parent: &Parent, kind: Kind, make: impl Fn() -> Result<T>) -> Result<Option<T>> {
+        match make() {
+            Err(Errno::EEXIST) => {}
+            other => return other.map(Some),
         }
+        match (self.present(parent)?.inode().kind(), kind) {
+            (Kind::Directory, Kind::Directory) => return Ok(None),
+            (Kind::Directory, _) => naming::remove_directory(&self.maker, parent)?,
+            _ => naming::unlink(&self.maker, parent)?,
+        }
+        make().map(Some)
     }
 
     fn describe(&mut self, entry: &Entry<'_>, kind: Kind, path: &Path) -> Result<()> {
@@ -123,26 +141,10 @@ impl Unpacking<'_> {
     }
 }
 
-/// What already bears the name gives way to the archive's, as in Linux; a directory that is there is kept for a directory.
-fn make_room(walk: &Walk<'_>, parent: &Parent, kind: Kind) -> Result<Option<Path>> {
-    let LastName::Name(name) = &parent.last else { return Err(Errno::EINVAL) };
-    let present = match walk.child(&parent.directory, name) {
-        Ok(entry) => parent.directory.with(entry),
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    match (present.inode().kind(), kind) {
-        (Kind::Directory, Kind::Directory) => return Ok(Some(present)),
-        (Kind::Directory, _) => naming::remove_directory(walk, parent)?,
-        _ => naming::unlink(walk, parent)?,
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::reader::tests::sample, *};
-    use crate::fs::tests::Tree;
+    use crate::fs::{LastLink, tests::Tree};
 
     #[test]
     fn the_sample_becomes_a_tree() {

@@ -4,7 +4,7 @@
 //! bytes without any copying or flushing. Nothing here touches a program's memory with the lock held: that could
 //! fault, and the fault could be for a page of this very file.
 
-use super::Account;
+use super::{super::Inode, Account, node::Node};
 use crate::{
     abi::{Errno, Result},
     arch::PAGE_SIZE,
@@ -12,6 +12,7 @@ use crate::{
     sync::SpinLock,
 };
 use alloc::{collections::BTreeMap, sync::Arc};
+use core::any::Any;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 /// The longest file, as on Linux: 2^63 - 1 bytes, rounded down to pages so that a mapping of the end is one of a page.
@@ -170,6 +171,32 @@ impl Contents {
             index += 1;
         }
         Some((index * PAGE).max(offset).min(inner.length))
+    }
+}
+
+/// Gives a regular file of a tmpfs these contents, in place of what it had. Errors: EINVAL for anything else; ENOSPC,
+/// ENOMEM.
+pub fn store(inode: &Arc<dyn Inode>, bytes: &[u8]) -> Result<()> {
+    let any: &dyn Any = &**inode;
+    let node: &Node =
+        any.downcast_ref().ok_or(Errno::EINVAL.because("only a tmpfs has contents to store"))?;
+    let contents = node.contents()?;
+    contents.truncate(0)?;
+    for (index, piece) in bytes.chunks(PAGE_SIZE).enumerate() {
+        contents.put_page(index as u64, piece)?;
+    }
+    contents.extend_to(bytes.len() as u64);
+    Ok(())
+}
+
+impl Contents {
+    /// A page that was not there, with bytes at its start and zeros behind them.
+    fn put_page(&self, index: u64, bytes: &[u8]) -> Result<()> {
+        reserve::check()?;
+        self.account.charge_page()?;
+        let page = PageRef::with_bytes(bytes).inspect_err(|_| self.account.return_pages(1))?;
+        self.inner.lock().pages.insert(index, page);
+        Ok(())
     }
 }
 
