@@ -143,15 +143,17 @@ mod tests {
         Opt { short: Some('f'), long: "fork", value: Value::None, key: b'f' },
     ];
 
-    fn parsed(words: &[&str]) -> Result<(Vec<(u8, Option<String>)>, Vec<OsString>), String> {
+    fn parsed(words: &[&str]) -> Result<Parsed<u8>, String> {
         let words: Vec<OsString> = ["program"].iter().chain(words).map(OsString::from).collect();
-        parse_quietly(&words, TABLE).map(|parsed| (parsed.options, parsed.rest))
+        parse_quietly(&words, TABLE)
     }
 
     #[test]
     fn clusters_values_and_the_first_other_word() {
-        let (options, rest) =
-            parsed(&["-Tf", "-t5", "--target", "6", "--time=a", "x", "-f"]).unwrap_or_default();
+        let Ok(Parsed { options, rest }) = parsed(&["-Tf", "-t5", "--target", "6", "--time=a", "x", "-f"])
+        else {
+            panic!("a good command line was refused")
+        };
         // A value may be optional and attached, so `-Tf` is --time with the value "f".
         assert_eq!(options[0], (b'T', Some("f".into())));
         assert_eq!(options[1], (b't', Some("5".into())));

@@ -105,15 +105,6 @@ pub fn refused<T: Debug>(what: &str, got: Result<T, Errno>, expected: Errno) -> 
     }
 }
 
-/// Fails unless the call gave exactly this answer, a value or an error.
-pub fn answers<T: PartialEq + Debug>(
-    what: &str,
-    got: Result<T, Errno>,
-    expected: Result<T, Errno>,
-) -> Outcome {
-    equal(what, got, expected)
-}
-
 /// Runs `work` in a forked child and gives its outcome; death by a signal is a failure.
 pub fn in_child(work: impl FnOnce() -> Outcome) -> Outcome {
     Running::start(work)?.finish()

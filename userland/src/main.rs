@@ -11,6 +11,7 @@
 
 mod clocks;
 mod command_line;
+mod counts;
 mod demonstration;
 mod init;
 mod ktap;
@@ -35,6 +36,7 @@ struct Program {
 const PROGRAMS: &[Program] = &[
     Program { path: "/init", run: init::main },
     Program { path: "/bin/clocks", run: clocks::main },
+    Program { path: "/bin/counts", run: counts::main },
     Program { path: "/bin/unshare", run: unshare::main },
     Program { path: "/bin/nsenter", run: nsenter::main },
     Program { path: "/bin/demonstration", run: demonstration::main },

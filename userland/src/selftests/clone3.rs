@@ -7,7 +7,7 @@ use super::support::{
     self, Base, FAR, is_frozen, is_not_frozen, needs_root, slots, slots_are, slots_of, unshared,
 };
 use crate::call;
-use crate::ktap::{Outcome, Plan, Running, Step, equal, holds, refused};
+use crate::ktap::{Plan, Running, Step, equal, holds, refused};
 use crate::system::clone::{self, CloneArguments, SIZE, Stack};
 use crate::system::errno::Errno;
 use crate::system::file;
@@ -219,10 +219,10 @@ pub fn cases(plan: &mut Plan) {
     plan.case("set_tid that exists is EEXIST, out of range EINVAL", || {
         needs_root()?;
         let mut arguments = fork_like();
-        let mut ids = [1i32];
-        (arguments.set_tid, arguments.set_tid_size) = (ids.as_ptr() as u64, 1);
+        let (taken, none) = ([1i32], [-1i32]);
+        (arguments.set_tid, arguments.set_tid_size) = (taken.as_ptr() as u64, 1);
         refused("set_tid 1", attempt_with(&arguments), Errno::EEXIST)?;
-        ids[0] = -1;
+        arguments.set_tid = none.as_ptr() as u64;
         refused("set_tid -1", attempt_with(&arguments), Errno::EINVAL)
     });
     plan.case("set_tid without privilege is EPERM", || {

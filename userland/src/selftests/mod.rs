@@ -16,6 +16,7 @@ mod files;
 mod freezing;
 mod futex_time;
 pub mod helper;
+mod leaks;
 mod lifecycle;
 mod mappings;
 mod memory;
@@ -101,6 +102,7 @@ selftests! {
     pipes
     files
     permissions
+    leaks
 }
 
 /// The paths of all selftests in the image.

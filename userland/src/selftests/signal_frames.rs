@@ -285,7 +285,7 @@ pub fn cases(plan: &mut Plan) {
         equal("count", COUNT.load(SeqCst), 1000)?;
         holds(at == std::ptr::from_ref(&before) as usize && bit(1) == 1, || "the stack moved".into())
     });
-    plan.case("preempted processes keep their vector registers apart", || keeps_registers_apart());
+    plan.case("preempted processes keep their vector registers apart", keeps_registers_apart);
 }
 
 /// Three processes hold different values in registers through a busy loop longer than several ticks.

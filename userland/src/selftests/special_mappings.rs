@@ -4,7 +4,7 @@ use super::faults::{BUS, Touch, UNMAPPED, reading_is};
 use super::mappings::{self, Mapping, PAGE};
 use super::support::{FAR, needs_root};
 use crate::call;
-use crate::ktap::{Outcome, Plan, Step, Why, equal, failed, in_child, refused, skipped};
+use crate::ktap::{Plan, Step, Why, equal, failed, in_child, refused, skipped};
 use crate::system::errno::Errno;
 use crate::system::namespace::{self, Offsets};
 use crate::system::time;

@@ -22,6 +22,9 @@ const UNWANTED: &[u64] = &[1, 7, 17, 22, 23, 12, 13, 36];
 /// The functions a program may look for, without the prefix.
 const FUNCTIONS: &[&str] = &["clock_gettime", "gettimeofday", "time", "clock_getres", "getcpu"];
 
+/// A symbol: name, info, section, value, version.
+type Symbol = (String, u8, u16, u64, u16);
+
 /// A copy of the image's bytes.
 struct Image(Vec<u8>);
 
@@ -83,8 +86,8 @@ impl Image {
         Ok(found.step(&format!("dynamic tag {tag:#x}"))?.1 as usize)
     }
 
-    /// Every symbol but the first: name, info, section, value, version.
-    fn symbols(&self) -> Result<Vec<(String, u8, u16, u64, u16)>, Why> {
+    /// Every symbol but the first.
+    fn symbols(&self) -> Result<Vec<Symbol>, Why> {
         let count = self.number(self.tag(HASH)? + 4, 4)? as usize;
         let (table, strings, versions) =
             (self.tag(SYMBOL_TABLE)?, self.tag(STRING_TABLE)?, self.tag(VERSIONS)?);

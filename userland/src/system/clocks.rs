@@ -58,8 +58,3 @@ pub const CLOCKS: &[Clock] = &[
 
 /// The ids below 32 that name no clock. 16 to 23 are the auxiliary clocks of 6.17, a case of their own.
 pub const UNUSED_IDS: &[i32] = &[10, 12, 13, 14, 15, 24, 25, 31, 100, i32::MAX];
-
-/// The clocks that the vDSO reads without a system call.
-pub fn without_system_call() -> impl Iterator<Item = &'static Clock> {
-    CLOCKS.iter().filter(|clock| clock.path != Path::SystemCall)
-}

@@ -10,8 +10,6 @@ pub const CLONE_NEWUSER: i32 = libc::CLONE_NEWUSER;
 pub const CAP_SYS_TIME: u32 = 25;
 /// May create and enter namespaces.
 pub const CAP_SYS_ADMIN: u32 = 21;
-/// May raise limits.
-pub const CAP_SYS_RESOURCE: u32 = 24;
 
 /// A user and group with no rights: "nobody" of most systems.
 pub const NOBODY: u32 = 65534;

@@ -106,9 +106,3 @@ pub fn status_of(descriptor: i32) -> Result<libc::stat, Errno> {
     call!(libc::SYS_fstat, descriptor, &mut status)?;
     Ok(status)
 }
-
-/// unlink(2), errors ignored: for tidying up.
-pub fn remove(path: &str) {
-    let path = c_string(path);
-    let _ = call!(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_c_str(), 0);
-}

@@ -7,6 +7,7 @@
 pub mod call;
 pub mod clocks;
 pub mod clone;
+pub mod counts;
 pub mod credentials;
 pub mod errno;
 pub mod file;

@@ -98,7 +98,7 @@ pub fn execute(arguments: &[impl AsRef<OsStr>]) -> Errno {
     execute_as(program, &strings)
 }
 
-/// execvp(3) of `program` with an argument list of its own, so that argv[0] may differ.
+/// execvp(3) of `program` with an argument list of its own, so that the name it is called by may differ.
 pub fn execute_as(program: &CString, arguments: &[CString]) -> Errno {
     let mut pointers: Vec<*const libc::c_char> = arguments.iter().map(|text| text.as_ptr()).collect();
     pointers.push(std::ptr::null());

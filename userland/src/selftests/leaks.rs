@@ -1,0 +1,171 @@
+//! Nothing is lost: after each kind of work the kernel holds what it held before, by its own counts.
+//!
+//! The work is done twice. The first time may fill caches that stay (page tables of the kernel, the heap's spare room);
+//! after that every count must come back.
+
+use super::lifecycle::Mounted;
+use super::support::{FAR, Temporary, needs_root};
+use crate::call;
+use crate::ktap::{Outcome, Plan, Step, Why, equal, failed, in_child, skipped};
+use crate::system::counts;
+use crate::system::errno::Errno;
+use crate::system::file::{self, Descriptor};
+use crate::system::namespace::{self, CLONE_NEWTIME};
+use crate::system::process;
+use crate::system::time::{self, MILLISECOND};
+
+/// What is done, in words and in deed.
+type Work = (&'static str, fn() -> Outcome);
+
+/// Rounds of work between the two counts.
+const ROUNDS: usize = 20;
+
+fn counts() -> Result<Vec<(String, i64)>, Why> {
+    counts::read().map_or_else(|| skipped(format!("there is no {}", counts::PATH)), Ok)
+}
+
+/// Does `work` in children and compares the counts; waits a little for what is freed later.
+fn keeps_nothing(work: impl Fn() -> Outcome) -> Outcome {
+    counts()?;
+    in_child(&work)?;
+    time::sleep(20 * MILLISECOND);
+    let before = counts()?;
+    for _ in 0..ROUNDS {
+        in_child(&work)?;
+    }
+    let mut after = counts()?;
+    for _ in 0..20 {
+        if after == before {
+            return Ok(());
+        }
+        time::sleep(10 * MILLISECOND);
+        after = counts()?;
+    }
+    let changed = before.iter().zip(&after).filter(|(before, after)| before != after);
+    let changed: Vec<String> =
+        changed.map(|((name, before), (_, after))| format!("{name} {before} -> {after}")).collect();
+    failed(format!("after {ROUNDS} rounds: {}", changed.join(", ")))
+}
+
+pub fn cases(plan: &mut Plan) {
+    plan.case("the counts are there, and are numbers of things", || {
+        let counts = counts()?;
+        for name in ["frames", "heap", "tasks", "files", "namespaces"] {
+            counts.iter().find(|(known, _)| known == name).step(name)?;
+        }
+        Ok(())
+    });
+    plan.case("the counts count: an open file is one file more", || {
+        let files = || -> Result<i64, Why> {
+            counts()?.iter().find(|(name, _)| name == "files").map(|(_, count)| *count).step("files")
+        };
+        let before = files()?;
+        let open = Descriptor::open("/dev/null", libc::O_RDONLY).step("open")?;
+        equal("files", files()?, before + 1)?;
+        drop(open);
+        equal("files", files()?, before)
+    });
+    let works: &[Work] = &[
+        ("forks and exits", || in_child(|| Ok(()))),
+        ("forks that touch memory", || {
+            let mut memory = vec![1u8; 1 << 20];
+            in_child(|| {
+                memory.iter_mut().step_by(4096).for_each(|byte| *byte = 2);
+                Ok(())
+            })
+        }),
+        ("execs", || super::support::helper_output(&["slots"], || Ok(())).map(|_| ())),
+        ("failed execs", || {
+            let bad = Temporary::with("leak", b"\x7fELF and no more", 0o755)?;
+            let answer = super::exec_rules::execve(&bad.0, &["x"], &[]);
+            crate::ktap::refused("execve", answer, Errno::ENOEXEC)
+        }),
+        ("threads", || {
+            let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(|| time::sleep(MILLISECOND))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().ok().step("a thread"))
+        }),
+        ("mappings", || {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let address = super::memory::mmap(0, 1 << 20, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+                .step("mmap")?;
+            // SAFETY: the memory was just mapped.
+            (0..256).for_each(|page| unsafe { ((address + page * 4096) as *mut u8).write_volatile(1) });
+            Ok(())
+        }),
+        ("pipes with bytes in them", || {
+            let (_read_end, write_end) = process::pipe()?;
+            call!(libc::SYS_write, write_end, [0u8; 5000].as_ptr(), 5000).step("write").map(|_| ())
+        }),
+        ("files made and removed", || {
+            let file = Temporary::with("leak", &[1; 50_000], 0o644)?;
+            file::read(&file.0).step("reading").map(|_| ())
+        }),
+        ("files removed while open", || {
+            let file = Temporary::with("leak", &[1; 50_000], 0o644)?;
+            let _open = Descriptor::open(&file.0, libc::O_RDONLY)?;
+            drop(file);
+            Ok(())
+        }),
+        ("mounts of a tmpfs with a file in it", || {
+            needs_root()?;
+            let directory = Temporary::directory("leak")?;
+            let target = super::support::c(&directory.0);
+            call!(libc::SYS_mount, c"none", target.as_c_str(), c"tmpfs", 0, 0usize).step("mount")?;
+            let made = file::create(&format!("{}/file", directory.0), &[1; 20_000], 0o644);
+            call!(libc::SYS_umount2, target.as_c_str(), 0).step("umount")?;
+            made.step("making a file")
+        }),
+        ("time namespaces entered by fork", || {
+            needs_root()?;
+            namespace::unshare().step("unshare")?;
+            in_child(|| Ok(()))
+        }),
+        ("time namespaces entered by setns, and replaced", || {
+            needs_root()?;
+            for _ in 0..3 {
+                namespace::unshare_and_enter(FAR).step("entering")?;
+            }
+            Ok(())
+        }),
+        ("time namespaces kept by a file and a mount", || {
+            needs_root()?;
+            namespace::unshare().step("unshare")?;
+            let _file = Descriptor::open(namespace::TIME_FOR_CHILDREN, libc::O_RDONLY).step("open")?;
+            Mounted::on("leak", namespace::TIME_FOR_CHILDREN).map(|_| ())
+        }),
+        ("user namespaces with time namespaces", || {
+            call!(libc::SYS_unshare, libc::CLONE_NEWUSER | CLONE_NEWTIME).step("unshare").map(|_| ())
+        }),
+        ("forks refused after their namespace was made", || {
+            needs_root()?;
+            let ids = [1i32];
+            let arguments = crate::system::clone::CloneArguments {
+                flags: CLONE_NEWTIME as u64,
+                exit_signal: libc::SIGCHLD as u64,
+                set_tid: ids.as_ptr() as u64,
+                set_tid_size: 1,
+                ..Default::default()
+            };
+            crate::ktap::refused("clone3", crate::system::clone::clone3(&arguments), Errno::EEXIST)
+        }),
+        ("processes killed in their sleep", || {
+            let child = process::spawn(|| {
+                time::sleep(60_000 * MILLISECOND);
+                0
+            })?;
+            call!(libc::SYS_kill, child, libc::SIGKILL).step("kill")?;
+            process::wait(child).step("wait").map(|_| ())
+        }),
+        ("processes that crash", || {
+            process::run(|| {
+                super::faults::crash();
+                0
+            })
+            .step("a crash")
+            .map(|_| ())
+        }),
+    ];
+    for (what, work) in works {
+        plan.case(format!("{what} leave nothing behind"), move || keeps_nothing(work));
+    }
+}
