@@ -58,7 +58,13 @@ pub fn program_alarm(ticking: bool) {
     // An alarm that rings too early is harmless, and setting it costs: only set it when it would ring too late. A CPU
     // that goes to sleep is not disturbed by a tick nobody needs.
     if moment < queue.alarm || (!ticking && moment != queue.alarm) {
-        queue.alarm = moment;
+        queue.set_alarm(moment);
+    }
+}
+
+impl Queue {
+    fn set_alarm(&mut self, moment: i64) {
+        self.alarm = moment;
         let distance =
             (moment != NEVER).then(|| moment.saturating_sub(now(HostClock::Monotonic)).max(0) as u64);
         Hardware::set_alarm(distance);
@@ -86,6 +92,10 @@ pub fn arm(moment: i64, waker: Waker) -> Armed {
     let key = (moment, queue.next_place);
     queue.next_place += 1;
     queue.waiting.insert(key, waker);
+    // Who arms may go on running, so nobody else would look at the queue before the next tick.
+    if moment < queue.alarm {
+        queue.set_alarm(moment);
+    }
     Armed { key }
 }
 
