@@ -86,8 +86,9 @@ impl Directory for Names {
                 goes_on
             })?;
         }
-        let mut next = from.saturating_sub(FIRST_PROCESS) as TaskId;
-        while goes_on && let Some(process) = table::next_process(next) {
+        // The table is asked for what comes after a number.
+        let mut after = from.saturating_sub(FIRST_PROCESS + 1) as TaskId;
+        while goes_on && let Some(process) = table::next_process(after) {
             let number = process.id();
             goes_on = visitor(Listed {
                 position: FIRST_PROCESS + u64::from(number),
@@ -95,7 +96,7 @@ impl Directory for Names {
                 number: pid::first_number(number),
                 kind: Kind::Directory,
             });
-            next = number + 1;
+            after = number;
         }
         Ok(())
     }

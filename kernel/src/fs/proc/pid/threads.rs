@@ -37,8 +37,9 @@ impl Directory for Names {
 
     fn list(&self, from: u64, _actor: &dyn Actor, visitor: &mut dyn FnMut(Listed<'_>) -> bool) -> Result<()> {
         let process = self.0.process().map_err(|_| Errno::ENOENT)?;
-        let mut next = from.saturating_sub(2) as u32;
-        while let Some(task) = table::next_thread(&process, next) {
+        // Positions are numbers plus 2; the table is asked for what comes after a number.
+        let mut after = from.saturating_sub(3) as u32;
+        while let Some(task) = table::next_thread(&process, after) {
             let id = task.id();
             let name = id.to_string();
             let number = first_number(id) + (1 << 15);
@@ -47,7 +48,7 @@ impl Directory for Names {
             if !visitor(listed) {
                 break;
             }
-            next = id + 1;
+            after = id;
         }
         Ok(())
     }
