@@ -17,7 +17,7 @@ use super::{
 use crate::{
     abi::{Errno, Result},
     mm::frames::PageRef,
-    sync::{Lazy, Once, SpinLock},
+    sync::{LazyLock, Once, SpinLock},
     time::HostClock,
 };
 use alloc::{string::String, sync::Arc};
@@ -52,7 +52,7 @@ impl Frozen {
     }
 }
 
-static INITIAL: Lazy<Arc<TimeNamespace>> = Lazy::new(|| {
+static INITIAL: LazyLock<Arc<TimeNamespace>> = LazyLock::new(|| {
     Arc::new(TimeNamespace {
         number: InodeNumber::fixed(number::INITIAL_TIME),
         unique_id: number::INITIAL_TIME_ID,

@@ -7,5 +7,5 @@ mod wait;
 pub use lock::{Guard, SpinLock};
 pub use per_cpu::PerCpu;
 /// A value that is computed at first use, or set once at boot.
-pub use spin::{Lazy, Once};
+pub use spin::{LazyLock, Once};
 pub use wait::{Registration, WaitQueue};
