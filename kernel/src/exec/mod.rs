@@ -50,6 +50,9 @@ pub struct RunsAs {
     pub secure: bool,
 }
 
+/// Opens a file that a program names to be executed, checking that it may be.
+pub type Open<'a, P> = &'a mut dyn FnMut(&[u8]) -> Result<P>;
+
 /// What to load.
 pub struct ExecRequest<'a> {
     /// The program, scripts already followed.
@@ -66,8 +69,8 @@ pub struct ExecRequest<'a> {
     pub limits: Limits,
     /// AT_RANDOM.
     pub random: [u8; 16],
-    /// Opens the program's interpreter, checking that it may be executed.
-    pub open_interpreter: &'a mut dyn FnMut(&[u8]) -> Result<Arc<dyn PageSource>>,
+    /// Opens the program's interpreter.
+    pub open_interpreter: Open<'a, Arc<dyn PageSource>>,
 }
 
 /// A program ready to run.

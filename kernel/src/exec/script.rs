@@ -4,7 +4,7 @@
 //! (the rest of the line, spaces and all) go in front of the path the file was called by, in place of what the caller
 //! gave as the first string. The program named may be such a file itself, up to five deep.
 
-use super::Arguments;
+use super::{Arguments, Open};
 use crate::{
     abi::{Errno, Result},
     mm::PageSource,
@@ -37,7 +37,7 @@ pub fn follow_scripts<P: Program>(
     mut program: P,
     path: &[u8],
     arguments: &mut Arguments,
-    open: &mut dyn FnMut(&[u8]) -> Result<P>,
+    open: Open<'_, P>,
 ) -> Result<P> {
     let mut called_by = path.to_vec();
     for _ in 0..=DEEPEST {
@@ -88,7 +88,7 @@ impl<'a> Line<'a> {
         }
         let argument = match rest.first() {
             None | Some(0) => None,
-            Some(_) => Some(rest.trim_start_blank()).map(up_to_nul).filter(|argument| !argument.is_empty()),
+            Some(_) => Some(up_to_nul(rest.trim_start_blank())).filter(|argument| !argument.is_empty()),
         };
         Ok(Self { interpreter, argument })
     }

@@ -12,7 +12,7 @@ use core::ops::Range;
 /// Where a program ended up: proc_pid_stat(5), startcode to edata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extent {
-    /// From the lowest segment to the end of the highest executable one.
+    /// From the lowest executable segment to the end of the highest.
     pub code: Range<usize>,
     /// From the highest segment to the end of what comes from the file.
     pub data: Range<usize>,
@@ -31,9 +31,7 @@ pub(super) fn place(space: &AddressSpace, image: &Image) -> Result<usize> {
     let slack = image.alignment - PAGE_SIZE;
     let below = span.start % image.alignment;
     let length = (below + slack).checked_add(span.len()).ok_or(Errno::ENOMEM)?;
-    let start = space.map(reservation(Placement::Anywhere(0), length))?;
-    space.unmap(start, length)?;
-    Ok(image.bias_for(start + slack))
+    Ok(image.bias_for(space.find_room(0, length)? + slack))
 }
 
 /// Maps every segment, moved up by `bias`.
@@ -47,35 +45,22 @@ pub(super) fn map(
 ) -> Result<Extent> {
     let span = image.span();
     let start = span.start.wrapping_add(bias);
-    // The whole span is claimed first, so that no segment can replace anything but another.
-    space.map(reservation(Placement::FixedIfFree(start), span.len()))?;
-    space.unmap(start, span.len())?;
-    let mut extent = Extent { code: usize::MAX..0, ..Extent::default() };
+    // The whole span is looked at first, so that no segment replaces anything but another.
+    space.check_placement(Placement::FixedIfFree(start), span.len())?;
+    let mut extent = Extent { code: start..start, data: start..start, end: start };
+    let mut code_starts = usize::MAX;
     for segment in &image.segments {
         let memory = segment.memory.start.wrapping_add(bias)..segment.memory.end.wrapping_add(bias);
         map_one(space, source, segment, memory.clone())?;
         let file_end = memory.start + segment.file_size;
-        extent.code.start = extent.code.start.min(memory.start);
         if segment.permissions.contains(Permissions::EXECUTE) {
-            extent.code.end = extent.code.end.max(file_end);
+            code_starts = code_starts.min(memory.start);
+            extent.code = code_starts..extent.code.end.max(file_end);
         }
-        extent.data.start = extent.data.start.max(memory.start);
-        extent.data.end = extent.data.end.max(file_end);
+        extent.data = extent.data.start.max(memory.start)..extent.data.end.max(file_end);
         extent.end = extent.end.max(memory.end);
     }
     Ok(extent)
-}
-
-/// A mapping that only keeps a place.
-fn reservation(placement: Placement, length: usize) -> MapRequest {
-    MapRequest {
-        placement,
-        length,
-        permissions: Permissions::empty(),
-        maximum: Permissions::all(),
-        flags: RegionFlags::NO_RESERVE,
-        backing: Backing::Anonymous,
-    }
 }
 
 fn map_one(
@@ -109,9 +94,12 @@ fn map_one(
     let end = memory.end.next_multiple_of(PAGE_SIZE);
     if zeros_from < end {
         space.map(MapRequest {
+            placement: Placement::Fixed(zeros_from),
+            length: end - zeros_from,
             permissions: segment.permissions,
+            maximum: Permissions::all(),
             flags: RegionFlags::empty(),
-            ..reservation(Placement::Fixed(zeros_from), end - zeros_from)
+            backing: Backing::Anonymous,
         })?;
     }
     Ok(())

@@ -90,7 +90,7 @@ fn strings(arguments: &[&str], environment: &[&str]) -> Arguments {
 fn load_with(
     program: Arc<dyn PageSource>,
     arguments: &Arguments,
-    open: &mut dyn FnMut(&[u8]) -> Result<Arc<dyn PageSource>>,
+    open: Open<'_, Arc<dyn PageSource>>,
 ) -> Result<Loaded> {
     load_in(TestSpecial::outside(), program, arguments, open)
 }
@@ -99,7 +99,7 @@ fn load_in(
     special: Arc<TestSpecial>,
     program: Arc<dyn PageSource>,
     arguments: &Arguments,
-    open: &mut dyn FnMut(&[u8]) -> Result<Arc<dyn PageSource>>,
+    open: Open<'_, Arc<dyn PageSource>>,
 ) -> Result<Loaded> {
     load(ExecRequest {
         program,

@@ -293,6 +293,6 @@ fn lock_flags(on_fault: bool) -> RegionFlags {
 fn set_lock_flags(region: &mut Region, flags: RegionFlags) {
     // What the kernel put there is there anyway.
     if region.special().is_none() {
-        region.flags = region.flags - lock_flags(true) | flags;
+        region.flags = (region.flags - lock_flags(true)) | flags;
     }
 }

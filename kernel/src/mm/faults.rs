@@ -212,8 +212,8 @@ impl Touch<'_> {
         match &self.region.backing {
             Backing::Anonymous if self.access == Access::Write => self.fresh(mappings, window),
             Backing::Anonymous => Ok(mappings.put(self.page, zero_page()?.clone(), self.without_write())?),
-            Backing::Source { source, first } => self.from_source(mappings, &**source, *first),
-            Backing::Special { kind, first } => self.from_kernel(mappings, special, *kind, *first),
+            Backing::Source { source, first } => self.take_from_source(mappings, &**source, *first),
+            Backing::Special { kind, first } => self.take_from_kernel(mappings, special, *kind, *first),
         }
     }
 
@@ -262,7 +262,12 @@ impl Touch<'_> {
         run.start >= self.start && run.end <= self.region.end && !present
     }
 
-    fn from_source(&self, mappings: &mut Mappings, source: &dyn PageSource, first: u64) -> Result<(), Fault> {
+    fn take_from_source(
+        &self,
+        mappings: &mut Mappings,
+        source: &dyn PageSource,
+        first: u64,
+    ) -> Result<(), Fault> {
         let content = source.page(first + self.index() as u64)?;
         if self.region.is_shared() {
             return Ok(mappings.put(self.page, content, self.permissions())?);
@@ -284,7 +289,7 @@ impl Touch<'_> {
         Ok(())
     }
 
-    fn from_kernel(
+    fn take_from_kernel(
         &self,
         mappings: &mut Mappings,
         source: &dyn SpecialSource,

@@ -132,10 +132,7 @@ impl AddressSpace {
     }
 
     /// Writes a value. Errors: EFAULT.
-    pub fn write<T: IntoBytes + Immutable + ?Sized>(&self, pointer: UserPointer<T>, value: &T) -> Result<()>
-    where
-        T: Sized,
-    {
+    pub fn write<T: IntoBytes + Immutable>(&self, pointer: UserPointer<T>, value: &T) -> Result<()> {
         self.write_bytes(pointer.address(), value.as_bytes())
     }
 

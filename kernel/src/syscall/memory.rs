@@ -320,11 +320,13 @@ pub async fn mlockall(caller: &mut Caller<'_>, flags: u32) -> Result<usize> {
     }
     let (current, on_fault) = (flags & linux::MCL_CURRENT != 0, flags & linux::MCL_ONFAULT != 0);
     caller.space.lock_all(current, flags & linux::MCL_FUTURE != 0, on_fault)?;
-    let mut reached = 0;
-    while current && !on_fault {
-        let Some(range) = caller.space.next_region(reached) else { break };
-        reached = range.end;
-        let _ = populate(caller, range).await;
+    if current && !on_fault {
+        let mut reached = 0;
+        while let Some(range) = caller.space.next_region(reached) {
+            reached = range.end;
+            // What cannot be had is left out.
+            let _ = populate(caller, range).await;
+        }
     }
     Ok(0)
 }

@@ -16,7 +16,8 @@ const PAGES: usize = 1200;
 const BASE: usize = 0x10_0000;
 
 /// What the model knows of a page: permissions, flags, and which page of the file, if it is one.
-type Page = Option<(Permissions, RegionFlags, Option<u64>)>;
+type Page = Option<Contents>;
+type Contents = (Permissions, RegionFlags, Option<u64>);
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -133,9 +134,8 @@ fn compare(regions: &Regions, model: &[Page]) {
     let first_pages = (0..PAGES)
         .filter(|&page| model[page].is_some() && (page == 0 || !belongs(&model[page - 1], &model[page])));
     assert_eq!(regions.count(), first_pages.count(), "neighbours that are alike are one region");
-    let count = |wanted: &dyn Fn(&(Permissions, RegionFlags, Option<u64>)) -> bool| {
-        model.iter().flatten().filter(|page| wanted(page)).count()
-    };
+    let count =
+        |wanted: &dyn Fn(&Contents) -> bool| model.iter().flatten().filter(|page| wanted(page)).count();
     assert_eq!(regions.pages(), count(&|_| true));
     assert_eq!(regions.locked_pages(), count(&|page| page.1.contains(RegionFlags::LOCKED)));
     let not_data = RegionFlags::SHARED | RegionFlags::GROWS_DOWN;
