@@ -39,6 +39,11 @@ impl Errno {
     /// Interrupted: continue through restart_syscall(2) if no handler ran, else EINTR.
     pub const ERESTART_RESTARTBLOCK: Self = Self(516);
 
+    /// The error of this number, whether or not it has a name.
+    pub const fn from_number(number: u16) -> Self {
+        Self(number)
+    }
+
     /// The number, positive.
     pub const fn number(self) -> u16 {
         self.0

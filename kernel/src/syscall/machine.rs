@@ -6,10 +6,11 @@ use crate::{
     arch::{Hardware, Machine, PAGE_SIZE},
     mm::frames,
     ns::Capability,
-    task::{identity, table},
+    task::{identity, sched, table},
     time::{self, HostClock},
 };
 use alloc::string::String;
+use linux_raw_sys::system::SI_LOAD_SHIFT;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of each name, with the zero at its end.
@@ -85,10 +86,11 @@ pub fn sysinfo(caller: &mut Caller<'_>, into: UserPointer<SystemInformation>) ->
     let host = time::now(HostClock::Boottime);
     let boottime = caller.task.with_namespaces(|namespaces| namespaces.to_inside(HostClock::Boottime, host));
     let memory = frames::statistics();
+    // As in `/proc/loadavg`: the present number stands for all three averages, in units of 1/65536.
+    let running = (sched::statistics().runnable as u64) << SI_LOAD_SHIFT;
     let information = SystemInformation {
         uptime: seconds_rounded_up(boottime.unwrap_or(host)),
-        // How many tasks want a CPU on average is not measured here.
-        loads: [0; 3],
+        loads: [running; 3],
         total_memory: (memory.total * PAGE_SIZE) as u64,
         free_memory: (memory.free * PAGE_SIZE) as u64,
         shared_memory: 0,

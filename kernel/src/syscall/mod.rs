@@ -38,18 +38,22 @@ use core::future::Future;
 
 pub use crate::task::Caller;
 pub use argument::Argument;
-pub use table::{ROWS, Row, call_counts, dispatch};
+pub use table::{ROWS, Row, call_counts};
 
 /// The dispatch, as the loop that serves a task wants it.
 struct Table;
 
 impl SystemCalls for Table {
-    fn call(
+    fn now(caller: &mut Caller<'_>, number: usize, arguments: &[usize; 6]) -> Option<isize> {
+        table::now(caller, number, arguments)
+    }
+
+    fn wait(
         caller: &mut Caller<'_>,
         number: usize,
         arguments: [usize; 6],
     ) -> impl Future<Output = Result<usize>> + Send {
-        dispatch(caller, number, arguments)
+        table::wait(caller, number, arguments)
     }
 }
 

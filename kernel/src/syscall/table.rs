@@ -4,13 +4,17 @@
 //! its handler with the count of arguments it takes, and what of it is supported. From these lines come the dispatch,
 //! the names in traces, the counts in `/proc/gnomon_syscalls` and the page of supported calls.
 //!
-//! The dispatch is a `match` rather than an array of function pointers: a handler that waits is a future of its own type,
+//! There are two dispatches. Calls that are over at once are an array of thin functions, an adapter each, so that the
+//! shortest call pays for nothing but itself. Calls that may wait are a `match`: each handler is a future of its own type,
 //! and the match lets the compiler lay all of them out in the task's one future, without a box for each call.
 
 use super::{
     Argument, Caller, attributes, clocks, descriptors, file_io, file_locks, futex, identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals, timers,
 };
-use crate::abi::{Errno, Result};
+use crate::{
+    abi::{Errno, Result},
+    task::serve::encoded,
+};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One more than the highest number in the table.
@@ -52,6 +56,26 @@ macro_rules! invoke {
     (now $handler:path, 6, $caller:ident, $a:ident) => {
         $handler($caller, get($a[0]), get($a[1]), get($a[2]), get($a[3]), get($a[4]), get($a[5]))
     };
+}
+
+/// A call that is over at once, from registers to the result register.
+type Adapter = fn(&mut Caller<'_>, &[usize; 6]) -> isize;
+
+/// The adapter of one row; those that wait have none.
+macro_rules! adapter {
+    (now $handler:path, $count:tt) => {
+        Some(|caller, arguments| {
+            // Without arguments there is nothing to take from here.
+            let _ = arguments;
+            encoded(invoke!(now $handler, $count, caller, arguments))
+        })
+    };
+    (wait $handler:path, $count:tt) => { None };
+}
+
+/// One row's arm among those that wait; the others are never asked for there.
+macro_rules! waiting {
+    (now $handler:path, $count:tt, $caller:ident, $a:ident) => { Err(Errno::ENOSYS) };
     (wait $handler:path, $count:tt, $caller:ident, $a:ident) => { invoke!(now $handler, $count, $caller, $a).await };
 }
 
@@ -61,17 +85,35 @@ macro_rules! table {
         pub static ROWS: &[Row] =
             &[$(Row { number: $number, name: stringify!($name), support: $support }),*];
 
-        /// Makes a system call.
-        pub async fn dispatch(caller: &mut Caller<'_>, number: usize, arguments: [usize; 6]) -> Result<usize> {
-            if let Some(count) = COUNTS.get(number) {
-                count.store(count.load(Relaxed) + 1, Relaxed);
-            }
+        /// Those that are over at once, by number.
+        static ADAPTERS: [Option<Adapter>; NUMBERS] = {
+            let mut adapters: [Option<Adapter>; NUMBERS] = [None; NUMBERS];
+            $(adapters[$number] = adapter!($kind $handler, $count);)*
+            adapters
+        };
+
+        /// Makes a system call that may wait, or that is not there.
+        pub async fn wait(caller: &mut Caller<'_>, number: usize, arguments: [usize; 6]) -> Result<usize> {
+            count(number);
             match number {
-                $($number => invoke!($kind $handler, $count, caller, arguments),)*
+                $($number => waiting!($kind $handler, $count, caller, arguments),)*
                 _ => Err(unknown(number, caller)),
             }
         }
     };
+}
+
+/// Makes a system call that is over at once; `None` for the others.
+pub fn now(caller: &mut Caller<'_>, number: usize, arguments: &[usize; 6]) -> Option<isize> {
+    let adapter = (*ADAPTERS.get(number)?)?;
+    count(number);
+    Some(adapter(caller, arguments))
+}
+
+fn count(number: usize) {
+    if let Some(count) = COUNTS.get(number) {
+        count.store(count.load(Relaxed) + 1, Relaxed);
+    }
 }
 
 fn get<T: Argument>(register: usize) -> T {
@@ -162,7 +204,7 @@ table! {
     96 gettimeofday now clocks::gettimeofday, 2, "";
     97 getrlimit now resources::getrlimit, 2, "";
     98 getrusage now resources::getrusage, 2, "";
-    99 sysinfo now machine::sysinfo, 1, "no load averages";
+    99 sysinfo now machine::sysinfo, 1, "load averages are the present number";
     100 times now resources::times, 1, "";
     101 ptrace now process::ptrace, 0, "always EPERM";
     102 getuid now identity::getuid, 0, "";

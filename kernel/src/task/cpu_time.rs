@@ -45,51 +45,61 @@ impl AddAssign for Times {
     }
 }
 
-/// One task's account, in cycles. Only the CPU that runs the task writes it, so plain loads and stores do; others
-/// may read, and see it as of the last time the task changed sides.
+/// One task's account, in cycles. Only the CPU that runs the task writes it, so plain loads and stores do.
 #[derive(Default)]
 pub struct CpuTime {
-    user: AtomicU64,
-    system: AtomicU64,
-    /// The counter when the task last changed sides or was given the CPU.
-    mark: AtomicU64,
+    /// While it has a CPU.
+    total: Stopwatch,
+    /// While it is in its program.
+    user: Stopwatch,
 }
 
-fn add(counter: &AtomicU64, cycles: u64) {
-    counter.store(counter.load(Relaxed).wrapping_add(cycles), Relaxed);
+/// Adds up how long something goes on. While it does, the moment it began is already taken off the sum, so beginning and
+/// ending are one addition each; that makes the sum negative, by which a reader knows.
+#[derive(Default)]
+struct Stopwatch(AtomicU64);
+
+impl Stopwatch {
+    fn begin(&self, now: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(now), Relaxed);
+    }
+
+    fn end(&self, now: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(now), Relaxed);
+    }
+
+    fn read(&self, now: u64) -> u64 {
+        let sum = self.0.load(Relaxed);
+        if (sum as i64) < 0 { sum.wrapping_add(now) } else { sum }
+    }
 }
 
 impl CpuTime {
-    fn since_mark(&self) -> u64 {
-        let now = Hardware::cycles();
-        // A CPU whose counter is a little behind must not charge an age.
-        let passed = now.saturating_sub(self.mark.load(Relaxed));
-        self.mark.store(now, Relaxed);
-        passed
-    }
-
     /// The task is given the CPU, in the kernel.
     pub fn resumed(&self) {
-        self.mark.store(Hardware::cycles(), Relaxed);
+        self.total.begin(Hardware::cycles());
     }
 
-    /// The task goes on to its program, or gives up the CPU.
+    /// The task gives up the CPU.
+    pub fn paused(&self) {
+        self.total.end(Hardware::cycles());
+    }
+
+    /// The task goes on to its program.
     pub fn leaves_kernel(&self) {
-        add(&self.system, self.since_mark());
+        self.user.begin(Hardware::cycles());
     }
 
     /// The task comes back from its program.
     pub fn enters_kernel(&self) {
-        add(&self.user, self.since_mark());
+        self.user.end(Hardware::cycles());
     }
 
-    /// What it has used. `running`: it is the one that asks, so the time since it entered the kernel counts too.
-    pub fn read(&self, running: bool) -> Times {
-        let current = if running { Hardware::cycles().saturating_sub(self.mark.load(Relaxed)) } else { 0 };
-        Times {
-            user: nanoseconds(self.user.load(Relaxed)),
-            system: nanoseconds(self.system.load(Relaxed).wrapping_add(current)),
-        }
+    /// What it has used up to now.
+    pub fn read(&self) -> Times {
+        let now = Hardware::cycles();
+        let user = nanoseconds(self.user.read(now));
+        Times { user, system: nanoseconds(self.total.read(now)).saturating_sub(user) }
     }
 }
 
@@ -127,6 +137,17 @@ impl AddAssign for Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stopwatch_can_be_read_while_it_runs() {
+        let watch = Stopwatch::default();
+        watch.begin(1000);
+        assert_eq!(watch.read(1300), 300);
+        watch.end(1500);
+        assert_eq!(watch.read(9999), 500);
+        watch.begin(10_000);
+        assert_eq!(watch.read(10_001), 501);
+    }
 
     #[test]
     fn ticks_are_hundredths_of_a_second_rounded_down() {

@@ -215,7 +215,7 @@ fn poll(task: Arc<Task>) {
         false => &task.schedule.voluntary_switches,
     };
     switches.fetch_add(1, Relaxed);
-    task.cpu_time.leaves_kernel();
+    task.cpu_time.paused();
     task.schedule.running.store(false, Relaxed);
     *CURRENT.get().lock() = None;
 }

@@ -1,16 +1,15 @@
 //! The loop that serves one task: run the program until it stops, see why, do what it wants, and run it again.
 //!
-//! This is the whole of a task's kernel side. A system call that has to wait suspends this future; everything else is over
-//! before the next turn. On the way back to the program one word says whether anything is to be looked at first
-//! ([`super::attention`]); usually nothing is.
+//! This is the whole of a task's kernel side, in two layers. The inner one ([`run`]) is an ordinary function and stays in
+//! it as long as nothing has to wait, which is nearly always: system calls that are over at once, page faults,
+//! exceptions. The outer one is the task's future; it makes the calls that may wait, delivers signals and gives up the
+//! CPU. On the way back to the program one word says whether there is anything to look at ([`super::attention`]).
 //!
-//! The calls themselves are in a folder above this one, so they come in as a type parameter and the compiler makes one
-//! function of loop and dispatch. (A table of function pointers would do as well, at the price of an indirect call and of
-//! a boxed future for each call that may wait.)
+//! The calls themselves are in a folder above this one, so they come in as a type parameter.
 
 use super::{
     Caller, Task, attention, exit, sched,
-    signal::{self, LastFault, SignalInfo, deliver, restart::Interrupted, stop, take},
+    signal::{self, Action, LastFault, SignalInfo, deliver, restart::Interrupted, stop, take},
     status::Status,
 };
 use crate::{
@@ -18,18 +17,31 @@ use crate::{
     arch::{Access, Exception, Trap, UserContext, UserMode},
     mm::faults::Fault,
     sync::Once,
+    time::events,
 };
 use alloc::{boxed::Box, sync::Arc};
 use core::{future::Future, pin::Pin, sync::atomic::Ordering::Relaxed};
 
 /// The system calls, as the folder `syscall` provides them.
 pub trait SystemCalls: 'static {
-    /// Makes one.
-    fn call(
+    /// Makes one that is over at once; gives what it leaves in the result register ([`encoded`]). `None` for one that may
+    /// have to wait, or that is not there.
+    fn now(caller: &mut Caller<'_>, number: usize, arguments: &[usize; 6]) -> Option<isize>;
+
+    /// Makes one of the others.
+    fn wait(
         caller: &mut Caller<'_>,
         number: usize,
         arguments: [usize; 6],
     ) -> impl Future<Output = Result<usize>> + Send;
+}
+
+/// A call's result as it is left in the result register: a number, or an error negated.
+pub fn encoded(result: Result<usize>) -> isize {
+    match result {
+        Ok(value) => value as isize,
+        Err(error) => error.to_result(),
+    }
 }
 
 /// Makes the kernel side of a task that starts with these registers.
@@ -58,28 +70,59 @@ pub struct Restart {
 /// A call that goes on.
 pub type Resumed<'a> = Pin<Box<dyn Future<Output = Result<usize>> + Send + 'a>>;
 
+/// Why the program does not run on by itself.
+enum Pause {
+    /// It made a call that may wait.
+    Call { number: usize, arguments: [usize; 6] },
+    /// There is something to look at, after a call if there was one.
+    Attention(Option<Finished>),
+    /// The clock or a device wants the CPU.
+    Interrupt,
+}
+
+/// A call that was made, and what it left in the result register.
+#[derive(Clone, Copy)]
+struct Finished {
+    number: usize,
+    result: isize,
+}
+
+impl Finished {
+    /// The error by which the call asks to be restarted, if it does.
+    fn interrupted(self) -> Option<Interrupted> {
+        let number = self.result.checked_neg().and_then(|number| u16::try_from(number).ok())?;
+        let error = Errno::from_number(number);
+        Interrupted::new(self.number, error)
+    }
+
+    /// Whether a signal ended it.
+    fn was_cut_short(self) -> bool {
+        self.result == Errno::EINTR.to_result() || self.interrupted().is_some()
+    }
+}
+
 async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
     if let Some(space) = task.space() {
         let mut caller = Caller { task: &task, user: &mut user, space };
-        // A new task may have been sent a signal before it ever ran.
-        while !task.attention.is_wanted() || attend(&mut caller, None).await {
-            task.cpu_time.leaves_kernel();
-            let trap = caller.user.run(caller.space.root());
-            task.cpu_time.enters_kernel();
-            match trap {
-                Trap::Syscall { number, arguments } => {
-                    task.count_system_call();
-                    let result = S::call(&mut caller, number, arguments).await;
-                    if let Some(call) = settle(&mut caller, number, result)
-                        && !attend(&mut caller, Some(call)).await
-                    {
+        loop {
+            match run::<S>(&mut caller) {
+                Pause::Call { number, arguments } => {
+                    let result = encoded(S::wait(&mut caller, number, arguments).await);
+                    let finished = Finished { number, result };
+                    caller.user.set_result(result);
+                    if needs_attention(&task, result) && !attend(&mut caller, Some(finished)).await {
                         break;
                     }
                 }
-                Trap::PageFault { address, access } => page_fault(&caller, address, access),
-                Trap::Exception(exception) => raise(&caller, exception),
-                Trap::Interrupt => {
+                Pause::Attention(finished) => {
+                    if !attend(&mut caller, finished).await {
+                        break;
+                    }
+                }
+                Pause::Interrupt => {
                     sched::attend_interrupts();
+                    // The alarm has rung or is far off: a task that runs on wants its next tick.
+                    events::program_alarm(true);
                     if sched::others_wait() {
                         caller.user.park();
                         sched::yield_now(&task, true).await;
@@ -91,31 +134,57 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
     exit::finish(&task);
 }
 
-/// Leaves a call's result in the registers, if it is one. Gives back a call that asks to be restarted.
-fn settle(caller: &mut Caller<'_>, number: usize, result: Result<usize>) -> Option<Interrupted> {
-    let error = match result {
-        Ok(value) => {
-            caller.user.set_result(value as isize);
-            None
+/// Runs the program, and does what it wants, until that may take waiting.
+#[inline(never)]
+fn run<S: SystemCalls>(caller: &mut Caller<'_>) -> Pause {
+    let task = caller.task;
+    // A new task may have been sent a signal before it ever ran.
+    if task.attention.is_wanted() {
+        return Pause::Attention(None);
+    }
+    loop {
+        task.cpu_time.leaves_kernel();
+        let trap = caller.user.run(caller.space.root());
+        task.cpu_time.enters_kernel();
+        // By reference: a call's arguments are looked at where they are.
+        match &trap {
+            &Trap::Syscall { number, ref arguments } => {
+                task.count_system_call();
+                let Some(result) = S::now(caller, number, arguments) else {
+                    return Pause::Call { number, arguments: *arguments };
+                };
+                caller.user.set_result(result);
+                if needs_attention(task, result) {
+                    return Pause::Attention(Some(Finished { number, result }));
+                }
+                continue;
+            }
+            &Trap::PageFault { address, access } => page_fault(caller, address, access),
+            Trap::Exception(exception) => raise(caller, exception),
+            Trap::Interrupt => return Pause::Interrupt,
         }
-        Err(error) => Some(error),
-    };
-    let call = error.and_then(|error| Interrupted::new(number, error));
-    if let (Some(error), None) = (error, call) {
-        caller.user.set_result(error.to_result());
+        if task.attention.is_wanted() {
+            return Pause::Attention(None);
+        }
     }
-    // A temporary mask that let no signal through has served.
-    if call.is_none() && error != Some(Errno::EINTR) && caller.task.attention.has(attention::MASK) {
-        caller.task.restore_mask();
-    }
-    call
+}
+
+/// Whether there is anything to look at after a call with this result: one that asks to be restarted is such a thing.
+fn needs_attention(task: &Task, result: isize) -> bool {
+    let restarts = Errno::ERESTART_RESTARTBLOCK.to_result()..=Errno::ERESTARTSYS.to_result();
+    restarts.contains(&result) || task.attention.is_wanted()
 }
 
 /// Looks at everything that may be done before the program goes on: its end, stops, signals; and settles an interrupted
 /// call. False: the task ends.
 #[cold]
-async fn attend(caller: &mut Caller<'_>, mut call: Option<Interrupted>) -> bool {
+async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
     let task = caller.task;
+    // A temporary mask that let no signal through has served.
+    if task.attention.has(attention::MASK) && finished.is_some_and(|call| !call.was_cut_short()) {
+        task.restore_mask();
+    }
+    let mut call = finished.and_then(Finished::interrupted);
     loop {
         if task.killed() {
             return false;
@@ -124,9 +193,7 @@ async fn attend(caller: &mut Caller<'_>, mut call: Option<Interrupted>) -> bool 
             stop::halt(task, caller.user).await;
         } else if let Some(delivery) = take::next(task) {
             if let Some(call) = call.take() {
-                let mut registers = caller.user.registers();
-                call.settle(Some(&delivery.action), &mut registers);
-                caller.user.set_registers(&registers);
+                settle(caller, call, Some(&delivery.action));
             }
             if deliver::enter_handler(caller, &delivery).is_err() {
                 deliver::give_up(caller, Some(delivery.signal));
@@ -136,15 +203,20 @@ async fn attend(caller: &mut Caller<'_>, mut call: Option<Interrupted>) -> bool 
         }
     }
     if let Some(call) = call {
-        let mut registers = caller.user.registers();
-        call.settle(None, &mut registers);
-        caller.user.set_registers(&registers);
+        settle(caller, call, None);
     }
     if task.attention.has(attention::MASK) {
+        // What the temporary mask kept back may be deliverable now; whoever called looks again.
         task.restore_mask();
-        // What the temporary mask kept back may be deliverable now; the loop that called looks again.
     }
     true
+}
+
+/// Has an interrupted call fail, or be made again.
+fn settle(caller: &mut Caller<'_>, call: Interrupted, handler: Option<&Action>) {
+    let mut registers = caller.user.registers();
+    call.settle(handler, &mut registers);
+    caller.user.set_registers(&registers);
 }
 
 /// The processor's number of a page fault, and the bits of its error code, for signal frames.
@@ -177,7 +249,7 @@ fn page_fault(caller: &Caller<'_>, address: usize, access: Access) {
     }
 }
 
-fn raise(caller: &Caller<'_>, exception: Exception) {
+fn raise(caller: &Caller<'_>, exception: &Exception) {
     let mut signals = caller.task.signals.lock();
     // The address stays that of the last page fault, as a processor's register would.
     let address = signals.last_fault.address;

@@ -201,7 +201,7 @@ impl Task {
 
     /// Processor time it has used.
     pub fn times(&self) -> Times {
-        self.cpu_time.read(self.schedule.is_running())
+        self.cpu_time.read()
     }
 
     /// What it has used.
