@@ -82,7 +82,7 @@ impl AddressSpace {
         self.space.lock().find_place(placement, length).map(|_| ())
     }
 
-    /// Brings every page of a range in, private writable ones as if they were written. Gaps are passed over.
+    /// Brings every page of a range in, private writable ones as if they were written. Gaps and special mappings are passed over.
     ///
     /// Errors: what the first touch that fails meets.
     pub fn populate(&self, range: Range<usize>) -> Result<(), Fault> {
@@ -93,6 +93,10 @@ impl AddressSpace {
         {
             let piece = start.max(range.start)..region.end.min(range.end);
             reached = piece.end;
+            // The kernel's own pages are there when they are touched, and for some slots there is none.
+            if region.special().is_some() {
+                continue;
+            }
             let access = match region.permissions.contains(Permissions::WRITE) && !region.is_shared() {
                 true => Access::Write,
                 false => Access::Read,
