@@ -49,7 +49,7 @@ fn steps() -> [Step; 3] {
     };
     // loom runs a test once for every order in which threads may meet; unoptimised that takes minutes. Its flag
     // changes what atomics are, so it needs a folder of its own.
-    let mut loom = test(&["--package", "gnomon-vdso", "--release", "--lib", "--tests", "--target-dir"]);
+    let mut loom = test(&["--package", "gnomon-vdso", "--test", "loom", "--release", "--target-dir"]);
     loom.arg(workspace::target("loom")).env("RUSTFLAGS", "--cfg loom");
     // What optimising across crates would save in running it costs several times over in building.
     loom.env("CARGO_PROFILE_RELEASE_LTO", "off");
