@@ -5,6 +5,7 @@
 
 use crate::failure::Result;
 use anyhow::{Context, bail};
+use gnomon_tools::workspace::shown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -54,27 +55,29 @@ const RECIPES: [Recipe; 5] = [
     },
 ];
 
-/// Every program that the sources in a folder make, whether built yet or not.
-pub fn list(folder: &Path) -> Result<Vec<Program>> {
-    let mut sources: Vec<PathBuf> = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot list {}", folder.display()))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<std::io::Result<_>>()?;
-    sources.sort();
-    Ok(sources.iter().flat_map(|source| RECIPES.iter().filter_map(|recipe| recipe.program(source))).collect())
+/// Every program that these sources make, whether built yet or not.
+pub fn list(sources: &[PathBuf]) -> Vec<Program> {
+    sources.iter().flat_map(|source| RECIPES.iter().filter_map(|recipe| recipe.program(source))).collect()
 }
 
 /// Builds what [`list`] lists.
-pub fn build(folder: &Path) -> Result<Vec<Program>> {
-    let programs = list(folder)?;
-    for source in std::fs::read_dir(folder)?.flatten().map(|entry| entry.path()) {
+pub fn build(sources: &[PathBuf]) -> Result<Vec<Program>> {
+    for source in sources {
         for recipe in &RECIPES {
-            if let Some(program) = recipe.program(&source) {
-                recipe.build(&source, &program.file)?;
+            if let Some(program) = recipe.program(source) {
+                recipe.build(source, &program.file)?;
             }
         }
     }
-    Ok(programs)
+    Ok(list(sources))
+}
+
+/// The files in a folder, in the order of their names.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", shown(folder)))?;
+    let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    files.sort();
+    Ok(files)
 }
 
 impl Recipe {
@@ -98,7 +101,7 @@ impl Recipe {
         let result = Command::new(compiler).args(options).arg(source).arg("-o").arg(output).output();
         let result = result.with_context(|| format!("cannot start {compiler}"))?;
         if !result.status.success() {
-            bail!("{compiler} {}:\n{}", source.display(), String::from_utf8_lossy(&result.stderr));
+            bail!("{compiler} {}:\n{}", shown(source), String::from_utf8_lossy(&result.stderr));
         }
         Ok(())
     }
@@ -115,26 +118,22 @@ mod tests {
 
     #[test]
     fn a_name_tells_how_a_source_is_built() {
-        let folder = crate::results().join("unit/sources");
-        std::fs::create_dir_all(&folder).unwrap();
-        for name in ["one-two.c", "three.sh", "README.md"] {
-            std::fs::write(folder.join(name), "").unwrap();
-        }
-        let programs = list(&folder).unwrap();
+        let sources = ["x/one-two.c", "x/three.sh", "x/README.md"].map(PathBuf::from);
+        let programs = list(&sources);
         let lines: Vec<&str> = programs.iter().map(|program| program.line.as_str()).collect();
         assert_eq!(
             lines,
             ["/acceptance/one_two_glibc", "/acceptance/one_two_musl", "/bin/sh /acceptance/three_ash"]
         );
-        assert_eq!(programs[2].file, folder.join("three.sh"));
+        assert_eq!(programs[2].file, sources[1]);
     }
 
     #[test]
     fn a_source_that_does_not_compile_is_an_error() {
-        let folder = crate::results().join("unit/broken");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("broken.c"), "int main(void) { return nothing; }").unwrap();
-        let error = build(&folder).map(|_| ()).unwrap_err().to_string();
+        let source = crate::results().join("unit/broken.c");
+        std::fs::create_dir_all(source.parent().unwrap()).unwrap();
+        std::fs::write(&source, "int main(void) { return nothing; }").unwrap();
+        let error = build(&[source]).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("nothing"), "{error}");
     }
 }
