@@ -145,7 +145,7 @@ const FIELDS: &[(&str, usize, usize, u64, End)] = &[
     ("an entry in the kernel's half", ENTRY, 8, 0xffff_ffff_8100_0000, Dies),
     ("an entry that is not canonical", ENTRY, 8, 0x8000_0000_0000_0000, Dies),
     ("an entry at 0", ENTRY, 8, 0, Dies),
-    ("nothing to load", P_TYPE, 4, 0, Dies),
+    ("nothing to load", P_TYPE, 4, 0, RefusedOrDies),
     ("a segment that allows nothing", P_FLAGS, 4, 0, Dies),
     ("a segment that cannot be executed", P_FLAGS, 4, 4, Dies),
     ("a segment longer in the file than in memory", P_MEMSZ, 8, 16, RefusedOrDies),

@@ -33,6 +33,9 @@ pub fn cases(plan: &mut Plan) {
         plan.case(format!("after {written:?}"), move || {
             needs_root()?;
             unshared()?;
+            if written.contains('-') {
+                super::support::a_second_after_boot()?;
+            }
             file::write(OFFSETS, written).step("the write")?;
             equal("the text", file::read(OFFSETS)?.as_str(), read)
         });

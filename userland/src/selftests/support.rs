@@ -182,6 +182,13 @@ pub fn needs_root() -> Outcome {
     if able { Ok(()) } else { crate::ktap::skipped("needs root with CAP_SYS_ADMIN and CAP_SYS_TIME") }
 }
 
+/// Waits until the machine has been up for more than a second: before that an offset of -1 s is out of range.
+pub fn a_second_after_boot() -> Outcome {
+    let left = SECOND + 100 * MILLISECOND - time::read_by_call(libc::CLOCK_MONOTONIC)?;
+    time::sleep(left.max(0));
+    Ok(())
+}
+
 /// A path under /tmp that no other process uses.
 pub fn temporary(name: &str) -> String {
     format!("/tmp/gnomon-{}-{name}", std::process::id())

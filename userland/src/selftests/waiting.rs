@@ -99,9 +99,9 @@ pub fn cases(plan: &mut Plan) {
         call!(libc::SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1).step("PR_SET_CHILD_SUBREAPER")?;
         let (read_end, write_end) = process::pipe()?;
         let parent = process::spawn(|| {
+            let parent = own_id() as usize;
             let grandchild = process::spawn(|| {
-                let before = call!(libc::SYS_getppid);
-                while call!(libc::SYS_getppid) == before {
+                while call!(libc::SYS_getppid) == Ok(parent) {
                     time::sleep(MILLISECOND);
                 }
                 process::send_byte(write_end);
