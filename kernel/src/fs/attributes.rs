@@ -5,6 +5,7 @@ use super::{
     metadata::{SET_GROUP_ID, SET_USER_ID},
     naming::drop_set_ids,
     permission::{self, Wanted},
+    text_busy::{Purpose, Use},
 };
 use crate::{
     abi::{Errno, Result, Signal, Timespec, linux},
@@ -140,6 +141,7 @@ pub fn truncate(path: &Path, length: u64, credentials: &Credentials, actor: &dyn
     }
     path.mount.must_be_writable()?;
     inode.permits(Wanted::WRITE, credentials, actor)?;
+    let _writing = Use::begin(inode, Purpose::Writing)?;
     check_size_limit(length, inode.metadata().size, actor)?;
     drop_set_ids(&**inode, credentials)?;
     inode.truncate(length)

@@ -4,7 +4,7 @@
 //! [`WaitQueue`] and can tell its readiness. Only the system call layer waits, in one place, where a signal can interrupt
 //! it. That keeps tasks out of this folder, and makes O_NONBLOCK and poll(2) the simple case rather than the odd one.
 
-use super::{Actor, OpenFlags, Path};
+use super::{Actor, OpenFlags, Path, text_busy::Use};
 use crate::{
     abi::{Errno, Result, linux},
     mm::{
@@ -182,6 +182,8 @@ pub struct File {
     /// object's own locks are taken inside it.
     position: SpinLock<u64>,
     credentials: Arc<Credentials>,
+    /// What it does to the contents of a regular file, if that excludes others.
+    _use: Option<Use>,
 }
 
 static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
@@ -199,6 +201,17 @@ impl File {
         flags: OpenFlags,
         credentials: Arc<Credentials>,
     ) -> Arc<Self> {
+        Self::using(path, operations, flags, credentials, None)
+    }
+
+    /// The same for one that writes or executes the contents of a regular file.
+    pub fn using(
+        path: Path,
+        operations: Arc<dyn FileOperations>,
+        flags: OpenFlags,
+        credentials: Arc<Credentials>,
+        contents: Option<Use>,
+    ) -> Arc<Self> {
         OPEN_FILES.fetch_add(1, Relaxed);
         let kept = flags.difference(OpenFlags::ONLY_WHILE_OPENING).bits();
         Arc::new(Self {
@@ -207,6 +220,7 @@ impl File {
             flags: AtomicU32::new(kept),
             position: SpinLock::new(0),
             credentials,
+            _use: contents,
         })
     }
 

@@ -8,7 +8,7 @@
 //!   checks, in its order;
 //! * [`file`], [`fd_table`], [`locks`]: open files, whose operations never wait, and their descriptors;
 //! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`event_file`], [`console`] with [`terminal`], [`devices`],
-//!   [`nsfs`], [`proc`], and [`pseudo`] for what has no name.
+//!   [`nsfs`], [`proc`], [`sysfs`], and [`pseudo`] for what has no name.
 //!
 //! Tasks stand above this folder: what files must know of who acts, they ask an [`Actor`]. (Only [`proc`], which tells of
 //! tasks, stands above them.)
@@ -38,7 +38,9 @@ pub mod pipe;
 pub mod proc;
 pub mod pseudo;
 pub mod renaming;
+pub mod sysfs;
 pub mod terminal;
+pub mod text_busy;
 pub mod tmpfs;
 pub mod walk;
 

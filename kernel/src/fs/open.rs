@@ -10,6 +10,7 @@ use super::{
     directory_file::DirectoryFile,
     naming::{self, Making},
     permission::{self, Wanted},
+    text_busy::{Purpose, Use},
     walk::{Parent, Restrictions},
 };
 use crate::{
@@ -90,7 +91,9 @@ fn open_or_make(walk: &mut Walk<'_>, parent: &Parent, how: How) -> Result<Found>
             // Where open(2) cannot make files, that is a matter of access; to mknod(2), which fails alike, it is not.
             let made = made.map_err(|error| if error == Errno::EPERM { Errno::EACCES } else { error })?;
             drop(names);
-            return start(directory.with(made), how.flags, &walk.credentials, walk.actor).map(Found::File);
+            let purpose = how.flags.writes().then_some(Purpose::Writing);
+            return start(directory.with(made), how.flags, purpose, &walk.credentials, walk.actor)
+                .map(Found::File);
         }
         Err(error) => return Err(error),
     };
@@ -136,7 +139,8 @@ pub fn open_path(
     if (flags.writes() || truncates) && matches!(kind, Kind::Regular | Kind::Directory) {
         path.mount.must_be_writable()?;
     }
-    let file = start(path, flags, credentials, actor)?;
+    let purpose = (flags.writes() || truncates).then_some(Purpose::Writing);
+    let file = start(path, flags, purpose, credentials, actor)?;
     if truncates {
         check_size_limit(0, 0, actor)?;
         naming::drop_set_ids(&**file.path().inode(), credentials)?;
@@ -176,16 +180,18 @@ fn may_open(
 fn start(
     path: Path,
     flags: OpenFlags,
+    purpose: Option<Purpose>,
     credentials: &Arc<Credentials>,
     actor: &dyn Actor,
 ) -> Result<Arc<File>> {
     let inode = path.inode().clone();
+    let contents = purpose.map(|purpose| Use::begin(&inode, purpose)).transpose()?.flatten();
     let operations: Arc<dyn FileOperations> = match inode.kind() {
         Kind::Directory => Arc::new(DirectoryFile),
         Kind::Socket => return Err(Errno::ENXIO.because("a socket's name is for connect, not for open")),
         _ => inode.open(&Opening { flags, actor })?,
     };
-    Ok(File::new(path, operations, flags, credentials.clone()))
+    Ok(File::using(path, operations, flags, credentials.clone(), contents))
 }
 
 /// Opens a program to run it: a regular file that may be executed. Errors: those of the walk; EACCES.
@@ -209,7 +215,7 @@ pub fn open_path_to_execute(
     if path.mount.flags().contains(MountFlags::NO_EXECUTION) {
         return Err(Errno::EACCES.because("programs on this mount do not run"));
     }
-    start(path, OpenFlags::READ_ONLY, credentials, actor)
+    start(path, OpenFlags::READ_ONLY, Some(Purpose::Executing), credentials, actor)
 }
 
 /// What a file opened with O_PATH does: nothing; it is a place, held.

@@ -77,7 +77,7 @@ pub struct Prepared {
     /// Who it runs as.
     pub identity: AfterExec,
     /// Which file it is: the interpreter of a script.
-    pub executable: Path,
+    pub executable: Arc<File>,
     /// Whether who runs it may not read it: then it may not look into its memory either.
     pub unreadable: bool,
 }
@@ -123,9 +123,12 @@ pub fn prepare(
         random,
         open_interpreter: &mut |name| open(name).map(|opened| opened.pages),
     })?;
-    let executable = program.file.path().clone();
-    let readable =
-        executable.inode().permits(crate::fs::permission::Wanted::READ, executor.credentials, executor.actor);
+    let executable = program.file;
+    let readable = executable.path().inode().permits(
+        crate::fs::permission::Wanted::READ,
+        executor.credentials,
+        executor.actor,
+    );
     Ok(Prepared { loaded, identity, executable, unreadable: readable.is_err() })
 }
 
@@ -157,12 +160,14 @@ pub async fn execute(
 ) -> Result<()> {
     let prepared = {
         let credentials = caller.credentials();
+        // Asked before the caller's context is held here, which would count as one more who shares it.
+        let shares_filesystem = shares_filesystem(caller.task);
         let executor = Executor {
             actor: caller.task,
             context: &*caller.filesystem()?,
             credentials: &credentials,
             no_new_privileges: caller.task.has_no_new_privileges(),
-            shares_filesystem: shares_filesystem(caller.task),
+            shares_filesystem,
             namespaces: &*caller.namespaces()?,
             limits: memory_limits(caller.task.process(), &credentials),
         };

@@ -89,6 +89,7 @@ fn end_process(process: &Arc<Process>, task: &Task, status: Status) {
     for group in orphaned {
         continue_orphans(group);
     }
+    process.set_executable(None);
     process.state.lock().life = Life::Zombie(status);
     tell_parent(process, status);
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     abi::{Signal, SignalSet, TaskId},
-    fs::path::Path,
+    fs::{File, Path},
     sync::{SpinLock, WaitQueue},
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
@@ -42,7 +42,7 @@ pub struct Process {
     /// Nothing is taken inside it.
     limits: SpinLock<Limits>,
     /// Which file it executes. Nothing is taken inside it.
-    executable: SpinLock<Option<Path>>,
+    executable: SpinLock<Option<Arc<File>>>,
     /// Taken inside the table's lock; inside it are taken a task's `signals` and the run queue's lock.
     pub(super) state: SpinLock<State>,
     /// Woken when a child has ended, stopped or gone on, for wait4(2).
@@ -118,12 +118,12 @@ impl Process {
 
     /// One made by `maker`.
     pub fn made_by(maker: &Process, beginning: ProcessBeginning) -> Self {
-        let process = Self::with(beginning, *maker.limits.lock(), maker.executable());
+        let process = Self::with(beginning, *maker.limits.lock(), maker.executable.get());
         process.dumpable.store(maker.dumpable(), Relaxed);
         process
     }
 
-    fn with(beginning: ProcessBeginning, limits: Limits, executable: Option<Path>) -> Self {
+    fn with(beginning: ProcessBeginning, limits: Limits, executable: Option<Arc<File>>) -> Self {
         let ProcessBeginning { id, exit_signal, start_time } = beginning;
         Self {
             id,
@@ -274,11 +274,12 @@ impl Process {
 
     /// Which file it executes; `None` for what never executed one.
     pub fn executable(&self) -> Option<Path> {
-        self.executable.get()
+        self.executable.get().map(|file| file.path().clone())
     }
 
-    pub(super) fn set_executable(&self, path: Option<Path>) {
-        drop(self.executable.replace(path));
+    /// Keeps the file open as one that is executed, so that nobody writes it.
+    pub(super) fn set_executable(&self, file: Option<Arc<File>>) {
+        drop(self.executable.replace(file));
     }
 
     /// Processor time of all its threads, those that have ended too.
