@@ -64,6 +64,7 @@ pub struct Options<'a>(&'a str);
 
 impl<'a> Options<'a> {
     /// None.
+    #[cfg(test)]
     pub const NONE: Options<'static> = Options("");
 
     /// Those in a text.

@@ -3,10 +3,12 @@
 use super::{
     Actor, FileSystem, Mount, MountFlags, Path, devices,
     mount::{self, Options},
+    sysfs,
     tmpfs::TemporaryFileSystem,
 };
 use crate::{
     abi::{Errno, Result, linux},
+    mm::reserve,
     ns::{Capability, Credentials},
     sync::SpinLock,
 };
@@ -26,7 +28,7 @@ static TYPES: SpinLock<Vec<FileSystemType>> = SpinLock::new(Vec::new());
 
 const OWN_TYPES: [FileSystemType; 3] = [
     FileSystemType { name: "devtmpfs", make: |_| Ok(devices::file_system()) },
-    FileSystemType { name: "sysfs", make: |_| Ok(TemporaryFileSystem::with_permissions("sysfs", 0o555)) },
+    FileSystemType { name: "sysfs", make: |_| Ok(sysfs::file_system()) },
     FileSystemType { name: "tmpfs", make: |options| Ok(TemporaryFileSystem::new("tmpfs", options)?) },
 ];
 
@@ -89,6 +91,7 @@ impl<'a> Request<'a> {
 pub fn mount_new(place: Path, kind: &[u8], source: &[u8], flags: u32, options: &Options<'_>) -> Result<()> {
     let known = types().into_iter().find(|known| known.name.as_bytes() == kind);
     let known = known.ok_or(Errno::ENODEV.because("there is no such type of file system"))?;
+    reserve::check()?;
     let file_system = (known.make)(options)?;
     let top = mount::cross(place.clone());
     if Arc::ptr_eq(&top.entry, file_system.root()) {
@@ -118,6 +121,7 @@ pub fn bind(from: &Path, place: Path, recursive: bool) -> Result<()> {
     if !reachable && super::nsfs::handle_at(from).is_none() {
         return Err(Errno::EINVAL.because("what has no place in the tree cannot be mounted"));
     }
+    reserve::check()?;
     let new = copy(&from.mount, from.entry.clone());
     // Those below, as they are before the new one is among them.
     let below = if recursive { mount::children(&from.mount) } else { Vec::new() };

@@ -28,25 +28,29 @@ struct Device {
 }
 
 const fn device(
-    (major, minor): (u32, u32),
+    number: DeviceNumber,
     name: &'static str,
     permissions: u16,
     open: fn(&Opening<'_>) -> Result<Arc<dyn FileOperations>>,
 ) -> Device {
-    Device { number: DeviceNumber::new(major, minor), name, permissions, open }
+    Device { number, name, permissions, open }
 }
 
 /// Every device there is, null(4), random(4), full(4), tty(4), console(4); numbers as everywhere on Linux.
 static DEVICES: [Device; 9] = [
-    device((1, 3), "null", 0o666, |_| Ok(Arc::new(Null))),
-    device((1, 5), "zero", 0o666, |_| Ok(Arc::new(Zero))),
-    device((1, 7), "full", 0o666, |_| Ok(Arc::new(Full))),
-    device((1, 8), "random", 0o666, |_| Ok(Arc::new(random_file::Random))),
-    device((1, 9), "urandom", 0o666, |_| Ok(Arc::new(random_file::Random))),
-    device((1, 11), "kmsg", 0o600, |_| Ok(Arc::new(memory::KernelMessages))),
-    device((5, 0), "tty", 0o666, open_controlling_terminal),
-    device((5, 1), "console", 0o600, |opening| Ok(TerminalFile::open(console::terminal(), true, opening))),
-    device((4, 64), "ttyS0", 0o620, |opening| Ok(TerminalFile::open(console::terminal(), false, opening))),
+    device(DeviceNumber::new(1, 3), "null", 0o666, |_| Ok(Arc::new(Null))),
+    device(DeviceNumber::new(1, 5), "zero", 0o666, |_| Ok(Arc::new(Zero))),
+    device(DeviceNumber::new(1, 7), "full", 0o666, |_| Ok(Arc::new(Full))),
+    device(DeviceNumber::new(1, 8), "random", 0o666, |_| Ok(Arc::new(random_file::Random))),
+    device(DeviceNumber::new(1, 9), "urandom", 0o666, |_| Ok(Arc::new(random_file::Random))),
+    device(DeviceNumber::new(1, 11), "kmsg", 0o600, |_| Ok(Arc::new(memory::KernelMessages))),
+    device(DeviceNumber::new(5, 0), "tty", 0o666, open_controlling_terminal),
+    device(console::DEVICE, "console", 0o600, |opening| {
+        Ok(TerminalFile::open(console::terminal(), true, opening))
+    }),
+    device(console::SERIAL_DEVICE, "ttyS0", 0o620, |opening| {
+        Ok(TerminalFile::open(console::terminal(), false, opening))
+    }),
 ];
 
 /// Opens what a device node stands for. Errors: ENXIO when there is no such device.
@@ -112,11 +116,39 @@ pub fn make_console_node(actor: &dyn Actor) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::{
+        OpenFlags,
+        tests::{Somebody, prepare},
+    };
 
     #[test]
-    fn the_consoles_numbers_are_in_the_table() {
-        for (number, name) in [(console::DEVICE, "console"), (console::SERIAL_DEVICE, "ttyS0")] {
-            assert!(DEVICES.iter().any(|device| device.number == number && device.name == name));
+    fn numbers_and_names_are_told_apart() {
+        for (index, device) in DEVICES.iter().enumerate() {
+            let others = &DEVICES[index + 1..];
+            assert!(others.iter().all(|other| other.number != device.number && other.name != device.name));
+        }
+    }
+
+    #[test]
+    fn only_character_devices_of_the_table_open() {
+        prepare();
+        let actor = Somebody::root();
+        let opening = Opening { flags: OpenFlags::READ_ONLY, actor: &actor };
+        let open_it = |kind, number| open(kind, number, &opening).map(|_| ());
+        assert_eq!(open_it(Kind::CharacterDevice, DeviceNumber::new(1, 3)), Ok(()));
+        assert_eq!(open_it(Kind::BlockDevice, DeviceNumber::new(1, 3)), Err(Errno::ENXIO));
+        assert_eq!(open_it(Kind::CharacterDevice, DeviceNumber::new(1, 4)), Err(Errno::ENXIO));
+        assert_eq!(open_it(Kind::CharacterDevice, DeviceNumber::new(5, 0)), Err(Errno::ENXIO), "no terminal");
+    }
+
+    #[test]
+    fn every_device_has_its_node() {
+        prepare();
+        let file_system = file_system();
+        for device in &DEVICES {
+            let entry = file_system.root().child(device.name.as_bytes(), &KernelActor).unwrap();
+            let metadata = entry.inode().metadata();
+            assert_eq!((metadata.represents, metadata.permissions), (device.number, device.permissions));
         }
     }
 }

@@ -162,10 +162,11 @@ impl State {
 }
 
 /// An open terminal.
+///
+/// Job control is the same by whichever name it was opened. (Linux exempts what was opened as `/dev/console`; then a
+/// shell that was started on it could not keep its background jobs from reading what is typed.)
 pub struct TerminalFile {
     terminal: Arc<Terminal>,
-    /// It was opened as `/dev/console`: a place for messages, without job control.
-    is_console: bool,
 }
 
 impl TerminalFile {
@@ -176,21 +177,19 @@ impl TerminalFile {
         if wanted && opening.flags.reads() {
             terminal.offer_to(opening.actor);
         }
-        Arc::new(Self { terminal: terminal.clone(), is_console })
+        Arc::new(Self { terminal: terminal.clone() })
     }
 }
 
 impl FileOperations for TerminalFile {
     fn read(&self, call: Call<'_>, into: &mut Destination<'_>) -> Result<usize> {
-        if !self.is_console {
-            self.terminal.must_be_foreground(call.actor, Signal::SIGTTIN)?;
-        }
+        self.terminal.must_be_foreground(call.actor, Signal::SIGTTIN)?;
         self.terminal.read(&call, into)
     }
 
     fn write(&self, call: Call<'_>, from: &mut Source<'_>) -> Result<usize> {
         let asks = self.terminal.state.lock().termios.local().contains(Local::TOSTOP);
-        if asks && !self.is_console {
+        if asks {
             self.terminal.must_be_foreground(call.actor, Signal::SIGTTOU)?;
         }
         self.terminal.write(from)
