@@ -13,7 +13,7 @@
 
 use crate::system::errno::Errno;
 use crate::system::process::{self, Status, c_string};
-use crate::system::time;
+use crate::system::{file, time};
 use crate::{call, say};
 use std::ffi::{CString, OsString};
 
@@ -93,8 +93,15 @@ fn open_standard_descriptors() {
     }
 }
 
+/// Read by the shell at its start because $ENV names it. Debian's busybox runs its own applets before it looks into
+/// PATH, and its `unshare` and `nsenter` know no time namespaces.
+const SHELL_START: (&str, &str) = ("/tmp/.shell", "alias unshare=/bin/unshare nsenter=/bin/nsenter\n");
+
 fn interactive_shell() {
     say!("{GREETING}");
+    if let Err(errno) = file::create(SHELL_START.0, SHELL_START.1.as_bytes(), 0o644) {
+        say!("init: cannot write {}, so say /bin/unshare: {}", SHELL_START.0, errno.sentence());
+    }
     let arguments: [CString; 1] = [c"sh".into()];
     start_and_reap(|| {
         if let Err(errno) = take_console() {
@@ -136,6 +143,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("HOME", "/"),
     ("TERM", "vt100"),
     ("PS1", "gnomon:\\w\\$ "),
+    ("ENV", SHELL_START.0),
 ];
 
 fn execute(program: CString, arguments: &[CString]) -> Errno {
