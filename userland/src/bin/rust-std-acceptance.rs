@@ -234,8 +234,10 @@ fn directories() -> io::Result<bool> {
     fs::create_dir_all(root.join("a/b/c"))?;
     fs::write(root.join("a/b/file"), "text")?;
     std::os::unix::fs::symlink("b/file", root.join("a/link"))?;
-    let mut names: Vec<String> =
-        fs::read_dir(root.join("a/b"))?.flatten().map(|entry| entry.file_name().to_string_lossy().into()).collect();
+    let mut names: Vec<String> = fs::read_dir(root.join("a/b"))?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into())
+        .collect();
     names.sort();
     let read = fs::read_to_string(root.join("a/link"))?;
     let real = fs::canonicalize(root.join("a/./b/../link"))? == fs::canonicalize(&root)?.join("a/b/file");
@@ -257,7 +259,8 @@ fn child() -> io::Result<bool> {
     joined(writer)??;
     let text = String::from_utf8_lossy(&output.stdout);
     let right = text.lines().count() == 1000 && text.ends_with("WORD 999\n");
-    let missing = Command::new("/no/such/program").status().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let missing =
+        Command::new("/no/such/program").status().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     Ok(right && output.stderr == b"done\n" && output.status.code() == Some(7) && missing)
 }
 
