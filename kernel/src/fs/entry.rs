@@ -119,10 +119,15 @@ impl Entry {
 
     /// As [`Self::child`], with the names already locked.
     pub fn find(self: &Arc<Self>, names: &mut Names, name: &[u8], actor: &dyn Actor) -> Result<Arc<Self>> {
-        match names.in_use.get(name).and_then(Weak::upgrade) {
+        match self.in_use(names, name) {
             Some(entry) if entry.inode.still_there() => Ok(entry),
             _ => self.directory_lookup(name, actor).map(|inode| self.adopt(names, name, inode)),
         }
+    }
+
+    /// The entry of a name, if it is in use.
+    pub fn in_use(&self, names: &Names, name: &[u8]) -> Option<Arc<Self>> {
+        names.in_use.get(name).and_then(Weak::upgrade)
     }
 
     fn directory_lookup(&self, name: &[u8], actor: &dyn Actor) -> Result<Arc<dyn Inode>> {
