@@ -11,6 +11,7 @@ use std::time::Duration;
 pub fn scenarios() -> Vec<Scenario> {
     vec![
         scenario("shell_runs_commands", &EVERYWHERE, runs_commands),
+        scenario("shell_does_what_the_greeting_says", &EVERYWHERE, greeting),
         scenario("shell_edits_lines", &EVERYWHERE, edits_lines),
         scenario("terminal_interrupts", &EVERYWHERE, interrupts),
         scenario("terminal_edits_lines", &EVERYWHERE, terminal_edits),
@@ -44,6 +45,18 @@ fn runs_commands(m: &mut Machine) -> Result<()> {
     let waited = m.command("wait; echo $?")?;
     ensure!(waited.starts_with("0\n") && waited.contains("Done"), "{waited}");
     m.command_prints("cd /tmp; pwd; cd /", "/tmp")
+}
+
+/// What the greeting proposes to type works as typed, although busybox has an `unshare` of its own.
+fn greeting(m: &mut Machine) -> Result<()> {
+    shell(m)?;
+    let here = m.command("clocks")?;
+    ensure!(here.contains("time:[4026531834]") && here.contains("MONOTONIC_COARSE"), "{here}");
+    let inside = m.command("unshare --time --monotonic 86400 clocks")?;
+    ensure!(inside.contains("monotonic 86400.000000000 s"), "no namespace one day ahead:\n{inside}");
+    let shown = m.command("demonstration")?;
+    ensure!(shown.contains(" checks of the above hold."), "{shown}");
+    Ok(())
 }
 
 /// What the shell does itself, with the terminal in raw mode: backspace, ^U, ^A, history.
