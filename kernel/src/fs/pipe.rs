@@ -125,33 +125,33 @@ impl State {
         if let Some(chunk) = self.page_to_share(wanted) {
             let part = wanted % PAGE_SIZE;
             done = from.take_page(&chunk.page, chunk.end, part)?;
-            chunk.end += done;
             if done < part {
-                return Ok(done);
+                return Err(cut_short());
             }
+            chunk.end += done;
         }
         while from.remaining() > 0 && self.free_pages() > 0 {
             let length = PAGE_SIZE.min(from.remaining());
             let filled = PageRef::zeroed().and_then(|page| {
-                let end = from.take_page(&page, 0, length)?;
-                Ok(Chunk { page, start: 0, end })
-            });
-            let end = match filled {
-                Ok(chunk) => {
-                    let end = chunk.end;
-                    self.chunks.push_back(chunk);
-                    end
+                // A page that could not be filled is not sent at all, as on Linux.
+                match from.take_page(&page, 0, length)? {
+                    end if end < length => Err(cut_short()),
+                    end => Ok(Chunk { page, start: 0, end }),
                 }
+            });
+            match filled {
+                Ok(chunk) => self.chunks.push_back(chunk),
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
-            };
-            done += end;
-            if end < length {
-                break;
             }
+            done += length;
         }
         Ok(done)
     }
+}
+
+fn cut_short() -> Errno {
+    Errno::EFAULT.because("the bytes to be sent are not all there")
 }
 
 /// One end of a pipe (or, of a named pipe opened for both, both).

@@ -11,7 +11,7 @@ use crate::{
     task::wait,
     time::events::Deadline,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 use core::{future::poll_fn, task::Poll};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -225,8 +225,7 @@ async fn select_until(
     let mut total = 0;
     for set in &sets {
         let Some(pointer) = set.pointer.optional() else { continue };
-        let mut answer = Vec::new();
-        answer.resize(set.words.len(), 0u64);
+        let mut answer = vec![0u64; set.words.len()];
         for (number, found) in numbers.iter().zip(&found) {
             if set.contains(*number) && found.intersects(set.means) {
                 answer[number / BITS] |= 1 << (number % BITS);

@@ -7,13 +7,10 @@
 use super::Terminal;
 use crate::{
     abi::{Errno, Result, Signal, TaskId},
-    fs::{Actor, DeviceNumber},
+    fs::{Actor, DeviceNumber, console::SERIAL_DEVICE},
     ns::Capability,
     sync::Once,
 };
-
-/// The serial line, `/dev/ttyS0`: what a process' controlling terminal is called, by whatever name it was opened.
-const SERIAL_LINE: DeviceNumber = DeviceNumber::new(4, 64);
 
 /// What a terminal asks of those who know processes.
 pub trait JobControl: Sync {
@@ -58,7 +55,7 @@ impl Terminal {
     /// For a process of this session: the terminal's device number and its foreground group, if it controls them.
     pub fn of_session(&self, session: TaskId) -> Option<(DeviceNumber, Option<TaskId>)> {
         let jobs = self.jobs();
-        (jobs.session == Some(session)).then(|| (SERIAL_LINE, jobs.foreground))
+        (jobs.session == Some(session)).then_some((SERIAL_DEVICE, jobs.foreground))
     }
 
     /// The foreground group.
