@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     abi::{Errno, Result, UserPointer},
-    arch::{Access, Hardware, Machine, PAGE_SIZE},
+    arch::{Access, Hardware, Machine, PAGE_SIZE, Permissions},
 };
 use alloc::vec::Vec;
 use core::{mem::MaybeUninit, ops::Range, sync::atomic::AtomicU32};
@@ -217,6 +217,10 @@ impl AddressSpace {
             Backing::Source { source, first } if region.is_shared() => {
                 let offset = first * PAGE_SIZE as u64 + (address - start) as u64;
                 Ok(FutexKey::Shared(source.identity(), offset))
+            }
+            // Nobody can ever change it, so there is nothing to wait for.
+            Backing::Anonymous if !region.permissions.contains(Permissions::WRITE) => {
+                Err(Errno::EFAULT.because("a futex in memory of one's own that is only read can never change"))
             }
             _ => Ok(self.private_key(address)),
         }

@@ -95,6 +95,9 @@ pub async fn mmap(
     if length == 0 {
         return Err(Errno::EINVAL.because("a mapping has a length"));
     }
+    if length.checked_next_multiple_of(PAGE_SIZE).is_none() {
+        return Err(Errno::ENOMEM.because("no address space is so large"));
+    }
     let first = offset / PAGE_SIZE as u64;
     if first
         .checked_add(length.div_ceil(PAGE_SIZE) as u64)
