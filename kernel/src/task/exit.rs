@@ -9,7 +9,7 @@ use super::{
     futex::{self, Word},
     kinship::INIT,
     process::{Life, Stop},
-    signal::{SignalInfo, notify, send_to_group, send_to_process, stop},
+    signal::{SignalInfo, info::code, notify, send_to_group, send_to_process, stop},
     status::{Event, Status},
     table,
 };
@@ -120,22 +120,27 @@ fn adopter(process: &Process) -> (TaskId, TaskId) {
 
 /// Gives the children of one thread to a thread of another process, or of the same.
 fn hand_over_children(parent: TaskId, parent_thread: TaskId, heir: TaskId, heir_thread: TaskId) {
-    for (child, maker) in table::children(parent) {
-        let leaves_family = heir != parent;
-        if maker != parent_thread && !leaves_family {
-            continue;
+    let leaves_family = heir != parent;
+    let mut last = 0;
+    while let Some(child) = table::next_child(parent, last, false) {
+        last = child.process.id();
+        if child.parent_thread == parent_thread || leaves_family {
+            hand_over(&child.process, parent, heir, heir_thread);
         }
-        table::adopt(child.id(), heir, heir_thread);
-        let death_signal = child.leader().map_or(0, |leader| leader.parent_death_signal.load(Relaxed));
-        if let Ok(signal) = Signal::new(death_signal) {
-            let _ = send_to_process(&child, SignalInfo::user(signal, 0, parent, 0));
-        }
-        if leaves_family {
-            // Whoever made it wanted some other signal, perhaps; its new parent did not.
-            child.exit_signal.store(Signal::SIGCHLD.number(), Relaxed);
-            if let Some(status) = child.zombie_status() {
-                tell_parent(&child, status);
-            }
+    }
+}
+
+fn hand_over(child: &Arc<Process>, parent: TaskId, heir: TaskId, heir_thread: TaskId) {
+    table::adopt(child.id(), heir, heir_thread);
+    let death_signal = child.leader().map_or(0, |leader| leader.parent_death_signal());
+    if let Ok(signal) = Signal::new(death_signal) {
+        let _ = send_to_process(child, SignalInfo::user(signal, code::USER, parent, 0));
+    }
+    if heir != parent {
+        // Whoever made it wanted some other signal, perhaps; its new parent did not.
+        child.exit_signal.store(Signal::SIGCHLD.number(), Relaxed);
+        if let Some(status) = child.zombie_status() {
+            tell_parent(child, status);
         }
     }
 }

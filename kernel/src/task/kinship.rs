@@ -9,6 +9,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use core::ops::Bound::{Excluded, Unbounded};
 
 /// The process that takes orphans, and whom nobody is above.
 pub const INIT: TaskId = 1;
@@ -18,6 +19,8 @@ struct Relatives {
     /// The thread of the parent that made it: wait4(2) __WNOTHREAD, and PR_SET_PDEATHSIG of prctl(2).
     parent_thread: TaskId,
     children: BTreeSet<TaskId>,
+    /// Those of them that something has happened to, and perhaps was not yet waited for.
+    eventful: BTreeSet<TaskId>,
     group: TaskId,
 }
 
@@ -54,7 +57,8 @@ impl Kinship {
     }
 
     fn add_to(&mut self, id: TaskId, parent: TaskId, parent_thread: TaskId, group: TaskId, session: TaskId) {
-        self.processes.insert(id, Relatives { parent, parent_thread, children: BTreeSet::new(), group });
+        let (children, eventful) = (BTreeSet::new(), BTreeSet::new());
+        self.processes.insert(id, Relatives { parent, parent_thread, children, eventful, group });
         if let Some(parent) = self.processes.get_mut(&parent) {
             parent.children.insert(id);
         }
@@ -68,6 +72,7 @@ impl Kinship {
             && let Some(parent) = self.processes.get_mut(&relatives.parent)
         {
             parent.children.remove(&id);
+            parent.eventful.remove(&id);
         }
     }
 
@@ -136,6 +141,24 @@ impl Kinship {
         self.processes.get(&id).into_iter().flat_map(|relatives| relatives.children.iter().copied())
     }
 
+    /// The child with the lowest number above `after`; with `eventful`, of those only.
+    pub fn next_child(&self, id: TaskId, after: TaskId, eventful: bool) -> Option<TaskId> {
+        let relatives = self.processes.get(&id)?;
+        let children = if eventful { &relatives.eventful } else { &relatives.children };
+        children.range((Excluded(after), Unbounded)).next().copied()
+    }
+
+    /// Notes that something has happened to a process that its parent may wait for, or that it was waited for.
+    pub fn note_event(&mut self, id: TaskId, is_there: bool) {
+        let parent = self.parent(id);
+        if let Some(relatives) = self.processes.get_mut(&parent) {
+            match is_there {
+                true => relatives.eventful.insert(id),
+                false => relatives.eventful.remove(&id),
+            };
+        }
+    }
+
     /// The members of a group, ascending.
     pub fn members(&self, group: TaskId) -> impl Iterator<Item = TaskId> {
         self.groups.get(&group).into_iter().flat_map(|group| group.members.iter().copied())
@@ -146,11 +169,16 @@ impl Kinship {
         let Some(relatives) = self.processes.get_mut(&child) else { return };
         let before = core::mem::replace(&mut relatives.parent, parent);
         relatives.parent_thread = parent_thread;
+        let mut eventful = false;
         if let Some(relatives) = self.processes.get_mut(&before) {
             relatives.children.remove(&child);
+            eventful = relatives.eventful.remove(&child);
         }
         if let Some(relatives) = self.processes.get_mut(&parent) {
             relatives.children.insert(child);
+            if eventful {
+                relatives.eventful.insert(child);
+            }
         }
     }
 
@@ -213,14 +241,14 @@ impl Kinship {
         })
     }
 
-    /// The groups, other than its own, that a process keeps from being orphaned: those of its children in its session.
-    pub fn groups_of_children(&self, id: TaskId) -> Vec<TaskId> {
-        let (group, session) = (self.group(id), self.session(id));
-        let mut groups: Vec<TaskId> = self
-            .children(id)
-            .map(|child| self.group(child))
-            .filter(|&other| other != group && self.session_of_group(other) == Some(session))
-            .collect();
+    /// The groups that a process may be what keeps from being orphaned: those of its children in its session, and its own
+    /// if its parent is in the session but not in the group.
+    pub fn groups_kept(&self, id: TaskId) -> Vec<TaskId> {
+        let (group, session, parent) = (self.group(id), self.session(id), self.parent(id));
+        let others = self.children(id).map(|child| self.group(child));
+        let others = others.filter(|&other| other != group && self.session_of_group(other) == Some(session));
+        let keeps_own = self.session(parent) == session && self.group(parent) != group;
+        let mut groups: Vec<TaskId> = others.chain(keeps_own.then_some(group)).collect();
         groups.sort_unstable();
         groups.dedup();
         groups
@@ -289,10 +317,24 @@ mod tests {
         assert!(kinship.is_orphaned(11, 11, &nobody_is_dead), "its only member leaves");
         assert!(kinship.is_orphaned(11, 0, &|id| id == 11));
         assert!(kinship.is_orphaned(SHELL, 0, &nobody_is_dead), "the shell's parent is init");
-        assert_eq!(kinship.groups_of_children(SHELL), [11]);
+        assert_eq!((kinship.groups_kept(SHELL), kinship.groups_kept(11)), (alloc::vec![11], alloc::vec![11]));
         kinship.adopt(11, INIT, INIT);
         assert!(kinship.is_orphaned(11, 0, &nobody_is_dead));
         assert!(kinship.children(INIT).eq([SHELL, 11]) && kinship.children(SHELL).eq([12]));
+    }
+
+    #[test]
+    fn events_follow_a_child_to_its_new_parent() {
+        let mut kinship = family();
+        kinship.note_event(12, true);
+        assert_eq!(
+            (kinship.next_child(SHELL, 0, false), kinship.next_child(SHELL, 0, true)),
+            (Some(11), Some(12))
+        );
+        kinship.adopt(12, INIT, INIT);
+        assert_eq!((kinship.next_child(SHELL, 0, true), kinship.next_child(INIT, 0, true)), (None, Some(12)));
+        kinship.note_event(12, false);
+        assert_eq!(kinship.next_child(INIT, 0, true), None);
     }
 
     #[test]

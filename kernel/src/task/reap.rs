@@ -1,9 +1,15 @@
 //! Waiting for children: wait4(2), waitid(2).
 //!
-//! One look at all children answers with the first event that is wanted, or says whether it is worth waiting for one. A
-//! parent of thousands looks at thousands; what is gained is that nothing has to be kept in order for it.
+//! One look at the children that something has happened to answers with the first event that is wanted; if there is none,
+//! one at all of them says whether it is worth waiting. So a parent of thousands finds the one that ended at once.
 
-use super::{Caller, Process, Task, cpu_time::Usage, process::State, status::Event, table};
+use super::{
+    Caller, Process, Task,
+    cpu_time::Usage,
+    process::{Life, Reports, State},
+    status::Event,
+    table::{self, Child},
+};
 use crate::abi::{Errno, Result, Signal, TaskId, linux};
 use alloc::sync::Arc;
 
@@ -80,23 +86,28 @@ enum Look {
 }
 
 fn look(task: &Task, which: Which, flags: WaitFlags) -> Look {
-    let mut outcome = Look::Nobody;
-    for (child, maker) in table::children(task.process().id()) {
-        let meant = match which {
+    let parent = task.process();
+    let is_meant = |child: &Child| {
+        let process = &child.process;
+        let named = match which {
             Which::All => true,
-            Which::Process(id) => id == child.id(),
-            Which::Group(group) => group == child.group_id(),
+            Which::Process(id) => id == process.id(),
+            Which::Group(group) => group == process.group_id(),
         };
-        let excluded = flags.contains(WaitFlags::NOTHREAD) && maker != task.id();
-        if !meant || excluded || !flags.include(child.exit_signal()) {
-            continue;
-        }
-        outcome = Look::Nothing;
-        if let Some(found) = event_of(&child, task.process(), flags) {
+        let excluded = flags.contains(WaitFlags::NOTHREAD) && child.parent_thread != task.id();
+        named && !excluded && flags.include(process.exit_signal())
+    };
+    for child in children(parent, true).filter(is_meant) {
+        if let Some(found) = event_of(&child.process, parent, flags) {
             return Look::Found(found);
         }
     }
-    outcome
+    if children(parent, false).any(|child| is_meant(&child)) { Look::Nothing } else { Look::Nobody }
+}
+
+fn children(parent: &Process, eventful: bool) -> impl Iterator<Item = Child> {
+    let next = move |after| table::next_child(parent.id(), after, eventful);
+    core::iter::successors(next(0), move |child| next(child.process.id()))
 }
 
 fn event_of(child: &Arc<Process>, parent: &Process, flags: WaitFlags) -> Option<Found> {
@@ -115,7 +126,16 @@ fn event_of(child: &Arc<Process>, parent: &Process, flags: WaitFlags) -> Option<
         }
         return Some(found(Event::Ended(status)));
     }
-    take_report(&mut child.state.lock(), flags).map(found)
+    // Taken off the list first, so that what happens from now on puts it there again.
+    table::note_event(child.id(), false);
+    let mut state = child.state.lock();
+    let event = take_report(&mut state, flags);
+    let remains = state.reports != Reports::default() || matches!(state.life, Life::Zombie(_));
+    drop(state);
+    if remains {
+        table::note_event(child.id(), true);
+    }
+    event.map(found)
 }
 
 /// A stop or continuation that the parent was not told of yet; told once, unless WNOWAIT.

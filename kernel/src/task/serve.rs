@@ -50,6 +50,16 @@ static SERVER: Once<fn(Arc<Task>, UserContext) -> sched::Work> = Once::new();
 /// Says once, at boot, what the system calls are.
 pub fn install<S: SystemCalls>() {
     SERVER.call_once(|| |task, user| Box::pin(serve::<S>(task, user)));
+    log::debug!(
+        "a task takes {} bytes, and {} for what it does",
+        size_of::<Task>(),
+        size_of_work(serve::<S>)
+    );
+}
+
+/// How large a task's future is: room for its registers and for the largest call that may wait.
+fn size_of_work<F: Future>(_server: fn(Arc<Task>, UserContext) -> F) -> usize {
+    size_of::<F>()
 }
 
 /// Has a new task run from these registers on, when it is its turn.

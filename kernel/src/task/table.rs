@@ -204,14 +204,24 @@ pub fn group_members(group: TaskId) -> Vec<Arc<Process>> {
     table.kinship.members(group).filter_map(|id| table.processes.get(&id).cloned()).collect()
 }
 
-/// The children of a process, with the threads of it they belong to.
-pub fn children(parent: TaskId) -> Vec<(Arc<Process>, TaskId)> {
+/// A child, and the thread of its parent that it belongs to.
+pub struct Child {
+    /// The child.
+    pub process: Arc<Process>,
+    /// Which thread made it, or adopted it.
+    pub parent_thread: TaskId,
+}
+
+/// The child of a process with the lowest number above `after`; with `eventful`, of those that something has happened to.
+pub fn next_child(parent: TaskId, after: TaskId, eventful: bool) -> Option<Child> {
     let table = TABLE.lock();
-    let kinship = &table.kinship;
-    kinship
-        .children(parent)
-        .filter_map(|id| Some((table.processes.get(&id)?.clone(), kinship.parent_thread(id))))
-        .collect()
+    let id = table.kinship.next_child(parent, after, eventful)?;
+    Some(Child { process: table.processes.get(&id)?.clone(), parent_thread: table.kinship.parent_thread(id) })
+}
+
+/// Notes that something has happened to a process that its parent may wait for, or that it was waited for.
+pub fn note_event(id: TaskId, is_there: bool) {
+    TABLE.lock().kinship.note_event(id, is_there);
 }
 
 /// The session a group belongs to, if there is such a group.
@@ -258,8 +268,7 @@ pub fn groups_orphaned_by(id: TaskId) -> Vec<TaskId> {
     let table = TABLE.lock();
     let kinship = &table.kinship;
     let dead = |id| is_dead(&table, id);
-    let mut groups = kinship.groups_of_children(id);
-    groups.push(kinship.group(id));
+    let mut groups = kinship.groups_kept(id);
     groups.retain(|&group| !kinship.is_orphaned(group, 0, &dead) && kinship.is_orphaned(group, id, &dead));
     groups
 }
@@ -278,9 +287,5 @@ pub struct Statistics {
 /// As of now.
 pub fn statistics() -> Statistics {
     let table = TABLE.lock();
-    Statistics {
-        tasks: table.tasks.len(),
-        made: MADE.load(Relaxed),
-        last_number: table.last_number,
-    }
+    Statistics { tasks: table.tasks.len(), made: MADE.load(Relaxed), last_number: table.last_number }
 }

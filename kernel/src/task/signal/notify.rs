@@ -17,6 +17,7 @@ use alloc::sync::Arc;
 /// Tells the parent of a stop or continuation.
 pub fn parent(process: &Arc<Process>, event: Event) {
     let Some(parent) = table::process(process.parent_id()) else { return };
+    table::note_event(process.id(), true);
     parent.child_events.wake_all();
     let Some(thread) = parent.any_thread() else { return };
     let action = thread.actions().get(Signal::SIGCHLD);
@@ -28,6 +29,7 @@ pub fn parent(process: &Arc<Process>, event: Event) {
 /// Tells the parent that the child has ended. Answers whether the parent has no use for the zombie, because it ignores
 /// SIGCHLD or has set SA_NOCLDWAIT: then nobody will wait for it.
 pub fn ended(process: &Arc<Process>, parent: &Arc<Process>, exit_signal: u32, status: Status) -> bool {
+    table::note_event(process.id(), true);
     let action = parent.any_thread().map(|thread| thread.actions().get(Signal::SIGCHLD));
     let sends_child_signal = exit_signal == Signal::SIGCHLD.number();
     let (ignores, unwanted) = match action {

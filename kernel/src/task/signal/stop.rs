@@ -60,8 +60,10 @@ pub async fn halt(task: &Arc<Task>, user: &mut UserContext) {
 
 /// If the last thread has come to a halt, or ended, says which signal the parent is to be told of.
 pub fn complete(state: &mut State) -> Option<Signal> {
-    let halted = state.threads.values().all(|thread| thread.schedule.has_stopped());
-    let stop = state.stop.as_mut().filter(|stop| halted && !stop.complete)?;
+    let stop = state.stop.as_mut().filter(|stop| !stop.complete)?;
+    if !state.threads.values().all(|thread| thread.schedule.has_stopped()) {
+        return None;
+    }
     stop.complete = true;
     state.reports.stopped = Some(stop.signal);
     state.reports.continued = false;
