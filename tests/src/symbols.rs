@@ -4,7 +4,7 @@
 //! more than a number. Also used to check that a symbol is *not* in an image.
 
 use anyhow::Context;
-use object::{Object, ObjectSymbol, SymbolSection};
+use object::{Object, ObjectSymbol};
 use std::path::Path;
 
 /// The named addresses of one ELF file, in ascending order.
@@ -17,8 +17,8 @@ impl Symbols {
         let file =
             object::File::parse(&*bytes).with_context(|| format!("{} is no ELF file", path.display()))?;
         let mut all: Vec<_> = (file.symbols().chain(file.dynamic_symbols()))
-            // Absolute symbols are numbers that a linker script or assembly gave names, not places.
-            .filter(|symbol| symbol.section() != SymbolSection::Absolute)
+            // Symbols without a section are numbers that a linker script gave names, or names of source files.
+            .filter(|symbol| symbol.section_index().is_some())
             .filter_map(|symbol| {
                 let name = symbol.name().ok().filter(|name| !name.is_empty())?;
                 Some((symbol.address(), symbol.size(), format!("{:#}", rustc_demangle::demangle(name))))
