@@ -109,7 +109,7 @@ impl AddressSpace {
 
 impl Space {
     /// Decides where a mapping goes, and whether it may go there.
-    pub fn find_place(&self, placement: Placement, length: usize) -> Result<Range<usize>> {
+    pub fn find_place(&mut self, placement: Placement, length: usize) -> Result<Range<usize>> {
         let length = whole_pages(length)?;
         self.check_count()?;
         let start = self.place(placement, length)?;
@@ -143,7 +143,7 @@ impl Space {
     }
 
     /// Decides where so many bytes go.
-    pub fn place(&self, placement: Placement, length: usize) -> Result<usize> {
+    pub fn place(&mut self, placement: Placement, length: usize) -> Result<usize> {
         let no_room = || Errno::ENOMEM.because("no gap in the address space is large enough");
         let whole = LOWEST..Hardware::USER_END;
         match placement {

@@ -2,8 +2,9 @@
 //!
 //! A plain value that knows no page table: a map from a region's start to the rest of it, never overlapping, neighbours
 //! that are alike joined into one. What is asked is "which region holds this address" and "which lie in this range",
-//! both one search in the tree. Finding a gap for a new mapping walks down from the top, over the regions that lie
-//! there; a tree that knew its gaps would find it in fewer steps, but programs have tens of regions, not thousands.
+//! both one search in the tree. Finding a gap for a new mapping walks down from the top, but not over what the walks
+//! before it have found full ([`Searched`]). (Linux' tree knows the largest gap under each of its nodes, and finds one in
+//! as many steps as the tree is high; a map from the standard library cannot be taught that.)
 
 use super::{source::PageSource, special::Special};
 use crate::arch::{PAGE_SIZE, Permissions};
@@ -133,12 +134,22 @@ pub struct Regions {
     pages: usize,
     data_pages: usize,
     locked_pages: usize,
+    searched: Searched,
+}
+
+/// What looking for gaps from the top has shown: no gap between `from` and `top` is larger than `largest`.
+#[derive(Default)]
+struct Searched {
+    top: usize,
+    from: usize,
+    largest: usize,
 }
 
 impl Regions {
     /// None yet.
     pub const fn new() -> Self {
-        Self { map: BTreeMap::new(), pages: 0, data_pages: 0, locked_pages: 0 }
+        let searched = Searched { top: 0, from: 0, largest: 0 };
+        Self { map: BTreeMap::new(), pages: 0, data_pages: 0, locked_pages: 0, searched }
     }
 
     /// How many there are.
@@ -239,6 +250,11 @@ impl Regions {
         while let Some((&start, _)) = self.map.range(range.clone()).next() {
             removed(start, self.detach(start));
         }
+        if range.end > self.searched.from {
+            // A gap has come to be, or grown, where none was worth looking at: begin above it.
+            let above = self.map.range(range.end..).next().map_or(usize::MAX, |(start, _)| *start);
+            self.searched.from = self.searched.from.max(above.min(self.searched.top));
+        }
     }
 
     /// Changes every region in the range, or the part of it that lies there.
@@ -263,21 +279,28 @@ impl Regions {
     }
 
     /// The highest place for so many bytes in a window, away from other regions and from below stacks.
-    pub fn highest_gap(&self, length: usize, window: Range<usize>) -> Option<usize> {
-        let above = self.map.range(window.end..).next();
-        let mut ceiling =
-            above.map_or(window.end, |(start, region)| guarded_start(*start, region).min(window.end));
-        for (start, region) in self.map.range(..window.end).rev() {
-            if region.end <= window.start {
-                break;
-            }
-            if ceiling.saturating_sub(region.end) >= length {
-                break;
-            }
-            ceiling = guarded_start(*start, region).min(window.end);
+    pub fn highest_gap(&mut self, length: usize, window: Range<usize>) -> Option<usize> {
+        if self.searched.top != window.end {
+            self.searched = Searched { top: window.end, from: window.end, largest: 0 };
         }
-        let place = ceiling.checked_sub(length)?;
-        (place >= window.start).then_some(place)
+        let Searched { top, from: searched_from, largest: searched_largest } = self.searched;
+        let (from, mut largest) =
+            if length > searched_largest { (searched_from, searched_largest) } else { (top, 0) };
+        let above = self.map.range(from..).next();
+        let mut ceiling = above.map_or(from, |(start, region)| guarded_start(*start, region).min(from));
+        for (start, region) in self.map.range(..from).rev() {
+            let gap = ceiling.saturating_sub(region.end.max(window.start));
+            if gap >= length || region.end <= window.start {
+                break;
+            }
+            largest = largest.max(gap);
+            ceiling = guarded_start(*start, region).min(top);
+        }
+        let place = ceiling.checked_sub(length).filter(|place| *place >= window.start)?;
+        if ceiling <= searched_from {
+            self.searched = Searched { top, from: ceiling, largest };
+        }
+        Some(place)
     }
 
     /// The lowest such place.

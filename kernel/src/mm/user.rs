@@ -220,7 +220,8 @@ impl AddressSpace {
             }
             // Nobody can ever change it, so there is nothing to wait for.
             Backing::Anonymous if !region.permissions.contains(Permissions::WRITE) => {
-                Err(Errno::EFAULT.because("a futex in memory of one's own that is only read can never change"))
+                Err(Errno::EFAULT
+                    .because("a futex in memory of one's own that is only read can never change"))
             }
             _ => Ok(self.private_key(address)),
         }

@@ -1,5 +1,7 @@
 //! Regions against the simplest thing that could be said of them: an array with an entry for each page.
 
+extern crate std;
+
 use super::support::TestFile;
 use crate::{
     arch::{PAGE_SIZE, Permissions},
@@ -192,8 +194,49 @@ proptest! {
         let places = || (0..(window + 1).saturating_sub(pages)).filter(|&place| is_free(&model, place, pages));
         let whole = BASE..address(window);
         prop_assert_eq!(regions.highest_gap(pages * PAGE_SIZE, whole.clone()), places().next_back().map(address));
+        prop_assert_eq!(regions.highest_gap(pages * PAGE_SIZE, whole.clone()), places().next_back().map(address));
         prop_assert_eq!(regions.lowest_gap(pages * PAGE_SIZE, whole), places().next().map(address));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_a_search_remembers_never_hides_a_gap(
+        steps in prop::collection::vec((steps(), prop::collection::vec(1..30usize, 1..4)), 1..12),
+        top in PAGES - 300..PAGES,
+    ) {
+        let file: Arc<dyn PageSource> = TestFile::new(b"x");
+        let mut regions = Regions::new();
+        let mut model = alloc::vec![None; PAGES];
+        for (steps, searches) in &steps {
+            steps.iter().take(5).for_each(|step| apply(step, &mut regions, &mut model, &file));
+            for &pages in searches {
+                let mut places = 0..(top + 1).saturating_sub(pages);
+                let place = places.rfind(|&place| is_free(&model, place, pages));
+                prop_assert_eq!(regions.highest_gap(pages * PAGE_SIZE, BASE..address(top)), place.map(address));
+                let Some(start) = place else { continue };
+                let (permissions, flags, file_page) = (Permissions::READ, RegionFlags::empty(), None);
+                apply(&Step::Insert { start, pages, permissions, flags, file_page }, &mut regions, &mut model, &file);
+            }
+        }
+    }
+}
+
+#[test]
+fn many_mappings_are_placed_without_walking_over_all_of_them() {
+    let mut regions = Regions::new();
+    let started = std::time::Instant::now();
+    for index in 0..60_000 {
+        let start = regions.highest_gap(PAGE_SIZE, BASE..1 << 40).unwrap();
+        assert_eq!(start, (1 << 40) - (index + 1) * PAGE_SIZE);
+        let permissions = if index % 2 == 0 { Permissions::READ } else { Permissions::empty() };
+        let (maximum, flags, backing) = (Permissions::all(), RegionFlags::empty(), Backing::Anonymous);
+        regions.insert(start, Region { end: start + PAGE_SIZE, permissions, maximum, flags, backing });
+    }
+    // Walking over all of them takes minutes.
+    assert!(started.elapsed().as_secs() < 10);
 }
 
 #[test]
