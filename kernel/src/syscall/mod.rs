@@ -8,26 +8,26 @@ mod table;
 mod timers;
 
 mod attributes;
+mod clocks;
 mod descriptors;
 mod file_io;
 mod file_locks;
-mod memory;
-mod metadata;
-mod mounting;
-mod paths;
-mod places;
-mod polling;
-mod stat_formats;
-mod clocks;
 mod futex;
 mod identity;
 mod machine;
+mod memory;
+mod metadata;
+mod mounting;
 mod namespaces;
+mod paths;
+mod places;
+mod polling;
 mod prctl;
 mod process;
 mod resources;
 mod scheduling;
 mod signals;
+mod stat_formats;
 
 use crate::{
     abi::Result,

@@ -9,7 +9,8 @@
 //! and the match lets the compiler lay all of them out in the task's one future, without a box for each call.
 
 use super::{
-    Argument, Caller, attributes, clocks, descriptors, file_io, file_locks, futex, identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals, timers,
+    Argument, Caller, attributes, clocks, descriptors, file_io, file_locks, futex, identity, machine, memory,
+    metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals, timers,
 };
 use crate::{
     abi::{Errno, Result},
@@ -43,10 +44,18 @@ pub fn call_counts() -> impl Iterator<Item = (&'static Row, u64)> {
 }
 
 macro_rules! invoke {
-    (now $handler:path, 0, $caller:ident, $a:ident) => { $handler($caller) };
-    (now $handler:path, 1, $caller:ident, $a:ident) => { $handler($caller, get($a[0])) };
-    (now $handler:path, 2, $caller:ident, $a:ident) => { $handler($caller, get($a[0]), get($a[1])) };
-    (now $handler:path, 3, $caller:ident, $a:ident) => { $handler($caller, get($a[0]), get($a[1]), get($a[2])) };
+    (now $handler:path, 0, $caller:ident, $a:ident) => {
+        $handler($caller)
+    };
+    (now $handler:path, 1, $caller:ident, $a:ident) => {
+        $handler($caller, get($a[0]))
+    };
+    (now $handler:path, 2, $caller:ident, $a:ident) => {
+        $handler($caller, get($a[0]), get($a[1]))
+    };
+    (now $handler:path, 3, $caller:ident, $a:ident) => {
+        $handler($caller, get($a[0]), get($a[1]), get($a[2]))
+    };
     (now $handler:path, 4, $caller:ident, $a:ident) => {
         $handler($caller, get($a[0]), get($a[1]), get($a[2]), get($a[3]))
     };

@@ -204,7 +204,10 @@ impl<S: Subject> Inode for TextInode<S> {
             What::Settings(Settings { may_write: Some(may_write), .. }) => {
                 match !wanted.contains(Wanted::WRITE) || may_write(credentials) {
                     true => Ok(()),
-                    false => Err(Errno::EACCES.because("this setting is for those with the capability to change it")),
+                    false => {
+                        Err(Errno::EACCES
+                            .because("this setting is for those with the capability to change it"))
+                    }
                 }
             }
             _ => permission::check(&self.metadata(), wanted, credentials),
