@@ -44,11 +44,6 @@ impl Errno {
         Self(number)
     }
 
-    /// The number, positive.
-    pub const fn number(self) -> u16 {
-        self.0
-    }
-
     /// What a system call leaves in its result register: the number, negated.
     pub const fn to_result(self) -> isize {
         -(self.0 as isize)

@@ -8,7 +8,7 @@ pub struct Signal(u8);
 
 macro_rules! signals {
     ($($name:ident)*) => {
-        #[allow(missing_docs, reason = "signal(7) describes them")]
+        #[allow(missing_docs, dead_code, reason = "signal(7) describes them all, used or not")]
         impl Signal {
             $(pub const $name: Self = Self(linux::$name as u8);)*
         }

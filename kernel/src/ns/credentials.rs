@@ -9,7 +9,7 @@ pub struct Capability(u8);
 
 macro_rules! capabilities {
     ($($name:ident = $number:literal)*) => {
-        #[allow(missing_docs, reason = "capabilities(7) describes them")]
+        #[allow(missing_docs, dead_code, reason = "capabilities(7) describes them all, used or not")]
         impl Capability {
             $(pub const $name: Self = Self($number);)*
         }

@@ -29,7 +29,6 @@ pub struct UserNamespace {
     parent: Option<Arc<UserNamespace>>,
     level: u32,
     owner: u32,
-    owner_group: u32,
     number: InodeNumber,
     unique_id: u64,
     counts: Counts,
@@ -51,7 +50,6 @@ static INITIAL: LazyLock<Arc<UserNamespace>> = LazyLock::new(|| {
         parent: None,
         level: 0,
         owner: 0,
-        owner_group: 0,
         number: InodeNumber::fixed(number::INITIAL_USER),
         unique_id: number::INITIAL_USER_ID,
         counts: Counts::new(NO_LIMIT),
@@ -98,7 +96,6 @@ impl UserNamespace {
             parent: Some(parent.clone()),
             level: parent.level + 1,
             owner: maker.euid,
-            owner_group: maker.egid,
             number: InodeNumber::allocate(),
             unique_id: number::next_unique_id(),
             counts: Counts::new(NO_LIMIT),
@@ -125,11 +122,6 @@ impl UserNamespace {
     /// The effective user id of who made it.
     pub fn owner(&self) -> u32 {
         self.owner
-    }
-
-    /// The effective group id of who made it.
-    pub fn owner_group(&self) -> u32 {
-        self.owner_group
     }
 
     /// Its inode number.

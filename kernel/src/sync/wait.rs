@@ -38,19 +38,6 @@ impl WaitQueue {
         wakers.into_values().for_each(Waker::wake);
     }
 
-    /// Wakes the one who has waited longest.
-    pub fn wake_one(&self) {
-        let first = self.waiters.lock().wakers.pop_first();
-        if let Some((_, waker)) = first {
-            waker.wake();
-        }
-    }
-
-    /// Whether anybody waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiters.lock().wakers.is_empty()
-    }
-
     /// A place in the queue, not yet taken.
     pub fn registration(&self) -> Registration<'_> {
         Registration { queue: self, place: None }

@@ -38,7 +38,7 @@ use core::future::Future;
 
 pub use crate::task::Caller;
 pub use argument::Argument;
-pub use table::{ROWS, Row, call_counts};
+pub use table::call_counts;
 
 /// The dispatch, as the loop that serves a task wants it.
 struct Table;

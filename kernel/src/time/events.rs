@@ -76,11 +76,6 @@ pub fn alarm_rang() {
     QUEUE.lock().alarm = NEVER;
 }
 
-/// How many wait, for statistics.
-pub fn waiting() -> usize {
-    QUEUE.lock().waiting.len()
-}
-
 /// A waker's place in the queue; given up when dropped.
 pub struct Armed {
     key: (i64, u64),

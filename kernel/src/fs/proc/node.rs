@@ -138,11 +138,6 @@ impl<S: Subject> TableDirectory<S> {
         let own = self.number - self.subject.first_number();
         self.subject.first_number() + own * 64 + index as u64 + 1
     }
-
-    /// How many names it has.
-    pub fn length(&self) -> u64 {
-        self.rows.len() as u64
-    }
 }
 
 impl<S: Subject> Inode for TableDirectory<S> {
