@@ -59,7 +59,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup => setup::everything(),
-        Command::Image { without_time_ns } => image::build(workspace::Variant::new(!without_time_ns)).map(drop),
+        Command::Image { without_time_ns } => {
+            image::build(workspace::Variant::new(!without_time_ns)).map(drop)
+        }
         Command::Run { options, timeout } => run::run(&options, Duration::from_secs(timeout)),
         Command::Test => test::everything(),
         Command::Check => check::everything(),
@@ -81,7 +83,9 @@ mod tests {
     #[test]
     fn words_reach_the_kernel_and_init() {
         let line = "gnomon run --append quiet --memory 64M --machine microvm --smp 2 -- run /bin/date -u";
-        let Command::Run { options, timeout } = Arguments::parse_from(line.split(' ')).command else { panic!() };
+        let Command::Run { options, timeout } = Arguments::parse_from(line.split(' ')).command else {
+            panic!()
+        };
         let machine = options.machine("/i".into());
         assert_eq!(machine.command_line().unwrap(), "console=ttyS0 quiet -- run /bin/date -u");
         assert_eq!((machine.memory.as_str(), machine.processors, timeout), ("64M", 2, 120));
@@ -89,7 +93,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["gnomon run --smp 0", "gnomon run --machine z80", "gnomon run demonstration", "gnomon fly"] {
+        for line in
+            ["gnomon run --smp 0", "gnomon run --machine z80", "gnomon run demonstration", "gnomon fly"]
+        {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }
