@@ -38,3 +38,15 @@ pub fn check() -> Result<()> {
     }
     Err(Errno::ENOMEM.because("the kernel keeps what is left of its memory for calls already begun"))
 }
+
+/// Whether there is memory for one more task: a part of the programs' memory is kept for the tasks there are, so that a
+/// loop that makes tasks meets an error before they all lack the next page, and what would end them can still run.
+///
+/// Errors: ENOMEM.
+pub fn check_for_task() -> Result<()> {
+    let memory = frames::statistics();
+    if memory.free >= size_for(memory.total) {
+        return Ok(());
+    }
+    Err(Errno::ENOMEM.because("what is left of memory is for the tasks there are"))
+}

@@ -78,6 +78,7 @@ fn make(caller: &mut Caller<'_>, request: &CloneRequest) -> Result<Child> {
     let flags = request.flags;
     request.check(caller.task.process().is_init())?;
     mm::reserve::check()?;
+    mm::reserve::check_for_task()?;
     let credentials = credentials(caller, flags)?;
     check_limits(caller.task)?;
     let resources = resources(caller, flags, &credentials)?;

@@ -513,6 +513,16 @@ fn threads_and_limits(plan: &mut Plan) {
         (0..256).for_each(|page| put(address + page * PAGE, 1));
         Ok(())
     });
+    plan.case("mincore tells which pages are there; a hole is ENOMEM", || {
+        let address = map(3, READ | WRITE)?;
+        put(address + PAGE, 1);
+        let mut pages = [0u8; 3];
+        call!(libc::SYS_mincore, address, 3 * PAGE, pages.as_mut_ptr()).step("mincore")?;
+        equal("the touched page", pages[1] & 1, 1)?;
+        call!(libc::SYS_munmap, address + PAGE, PAGE).step("munmap")?;
+        let answer = call!(libc::SYS_mincore, address, 3 * PAGE, pages.as_mut_ptr());
+        refused("mincore over a hole", answer, Errno::ENOMEM)
+    });
     plan.case("a thousand mappings, unmapped in another order", || {
         let mut all = Vec::new();
         for number in 0..1000 {

@@ -56,6 +56,15 @@ impl Account {
             .map_err(|_| Errno::ENOSPC.because("the file system has a limit of pages"))
     }
 
+    /// Whether one more object may be made: as many as pages, like Linux. Errors: ENOSPC.
+    fn check_object(&self) -> Result<()> {
+        let limit = self.page_limit.load(Relaxed);
+        match limit == 0 || self.nodes.load(Relaxed) < limit {
+            true => Ok(()),
+            false => Err(Errno::ENOSPC.because("the file system has as many objects as it may have pages")),
+        }
+    }
+
     fn return_pages(&self, count: usize) {
         self.pages.fetch_sub(count, Relaxed);
     }
@@ -138,8 +147,7 @@ impl FileSystem for TemporaryFileSystem {
         let (limit, used) =
             (self.account.page_limit.load(Relaxed) as u64, self.account.pages.load(Relaxed) as u64);
         let nodes = self.account.nodes.load(Relaxed) as u64;
-        // As many objects as pages, like Linux; here that is told, not enforced: objects take kernel memory, which has
-        // a floor of its own.
+        // As many objects as pages, like Linux.
         let objects = limit.max(nodes);
         Statistics {
             magic: MAGIC,
