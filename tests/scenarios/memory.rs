@@ -21,7 +21,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("memory_filled_by_many_files", &GNOMON, |m| {
             fill(
                 m,
-                "mkdir /tmp/d; i=0; while : > /tmp/d/$i; do i=$((i+1)); done; echo status 1",
+                "mkdir /tmp/d; i=0; while true > /tmp/d/$i; do i=$((i+1)); done; echo status 1",
                 &["rm -r /tmp/d"],
             )
         }),

@@ -39,13 +39,16 @@ pub fn check() -> Result<()> {
     Err(Errno::ENOMEM.because("the kernel keeps what is left of its memory for calls already begun"))
 }
 
-/// Whether there is memory for one more task: a part of the programs' memory is kept for the tasks there are, so that a
-/// loop that makes tasks meets an error before they all lack the next page, and what would end them can still run.
+/// Whether there is memory for one more task of a process that has so many children: a part of the programs' memory is kept
+/// for the tasks there are, so that a loop that makes tasks meets an error before they all lack the next page. A process
+/// with few children may use half of it: the shell that is to end what the loop made.
 ///
 /// Errors: ENOMEM.
-pub fn check_for_task() -> Result<()> {
+pub fn check_for_task(children: usize) -> Result<()> {
+    const FEW: usize = 16;
     let memory = frames::statistics();
-    if memory.free >= size_for(memory.total) {
+    let kept = size_for(memory.total);
+    if memory.free >= if children < FEW { kept / 2 } else { kept } {
         return Ok(());
     }
     Err(Errno::ENOMEM.because("what is left of memory is for the tasks there are"))

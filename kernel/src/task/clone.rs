@@ -78,7 +78,7 @@ fn make(caller: &mut Caller<'_>, request: &CloneRequest) -> Result<Child> {
     let flags = request.flags;
     request.check(caller.task.process().is_init())?;
     mm::reserve::check()?;
-    mm::reserve::check_for_task()?;
+    mm::reserve::check_for_task(table::child_count(caller.task.process().id()))?;
     let credentials = credentials(caller, flags)?;
     check_limits(caller.task)?;
     let resources = resources(caller, flags, &credentials)?;

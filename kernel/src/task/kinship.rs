@@ -136,6 +136,11 @@ impl Kinship {
         self.groups.get(&group).map(|group| group.session)
     }
 
+    /// How many children it has.
+    pub fn child_count(&self, id: TaskId) -> usize {
+        self.processes.get(&id).map_or(0, |relatives| relatives.children.len())
+    }
+
     /// The children, ascending.
     pub fn children(&self, id: TaskId) -> impl Iterator<Item = TaskId> {
         self.processes.get(&id).into_iter().flat_map(|relatives| relatives.children.iter().copied())

@@ -284,6 +284,11 @@ pub struct Statistics {
     pub last_number: TaskId,
 }
 
+/// How many children a process has.
+pub fn child_count(parent: TaskId) -> usize {
+    TABLE.lock().kinship.child_count(parent)
+}
+
 /// As of now.
 pub fn statistics() -> Statistics {
     let table = TABLE.lock();
