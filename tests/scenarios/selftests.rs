@@ -5,7 +5,7 @@ use super::{EVERYWHERE, programs};
 use anyhow::{Result, ensure};
 use gnomon_tests::archive::Archive;
 use gnomon_tests::backend::Backend;
-use gnomon_tests::scenario::outcome;
+use gnomon_tests::scenario::{known_defect, outcome};
 use gnomon_tests::session::{Job, Judge, Session, differences};
 use gnomon_tests::structure::{sources, table};
 use gnomon_tools::workspace;
@@ -59,9 +59,16 @@ fn judged(
     session: Arc<Session>,
     judge: impl FnOnce(&Session) -> Result<()> + Send + 'static,
 ) -> Trial {
-    Trial::ignorable_test(name, move || match session.backend().obstacle() {
-        Some(reason) => Ok(Completion::ignored_with(reason)),
-        None => outcome(judge(&session)),
+    // The name of the scenario, without that of the machine.
+    let defect = name.split("::").next().and_then(known_defect);
+    Trial::ignorable_test(name, move || {
+        if let Some(reason) = session.backend().obstacle() {
+            return Ok(Completion::ignored_with(reason));
+        }
+        match defect {
+            Some(defect) => Ok(Completion::ignored_with(defect)),
+            None => outcome(judge(&session)),
+        }
     })
 }
 
