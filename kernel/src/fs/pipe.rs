@@ -65,6 +65,10 @@ impl Pipe {
     }
 
     fn open(self: &Arc<Self>, reads: bool, writes: bool) -> Arc<End> {
+        Arc::new(self.new_end(reads, writes))
+    }
+
+    fn new_end(self: &Arc<Self>, reads: bool, writes: bool) -> End {
         let mut state = self.state.lock();
         let partners = if reads { state.writers_ever } else { state.readers_ever };
         let alone = if reads { state.writers == 0 } else { state.readers == 0 };
@@ -75,7 +79,7 @@ impl Pipe {
         state.writers_ever += u64::from(writes);
         drop(state);
         self.changed.wake_all();
-        Arc::new(End { pipe: self.clone(), reads, writes, waits_beyond })
+        End { pipe: self.clone(), reads, writes, waits_beyond }
     }
 }
 
@@ -326,7 +330,11 @@ impl super::Inode for PipeInode {
     }
 
     fn open(self: Arc<Self>, opening: &super::Opening<'_>) -> Result<Arc<dyn FileOperations>> {
-        open_end(&self.pipe, opening.flags)
+        // Opened once more through /proc/PID/fd. A pipe without a name never waits for a partner: whoever wrote into it
+        // may have finished already, and a reader then finds what is left, and the end.
+        let mut end = self.pipe.new_end(opening.flags.reads(), opening.flags.writes());
+        end.waits_beyond = None;
+        Ok(Arc::new(end))
     }
 
     fn pseudo_name(&self) -> Option<alloc::vec::Vec<u8>> {
