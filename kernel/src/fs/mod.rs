@@ -6,7 +6,7 @@
 //! * [`entry`], [`mount`], [`path`], [`walk`]: names in use, the trees they make, and the way from a name to a place;
 //! * [`open`], [`naming`], [`renaming`], [`attributes`], [`mounting`]: what is done with a place; each checks what Linux
 //!   checks, in its order;
-//! * [`file`], [`fd_table`], [`locks`]: open files, whose operations never wait, and their descriptors;
+//! * [`mod@file`], [`fd_table`], [`locks`]: open files, whose operations never wait, and their descriptors;
 //! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`event_file`], [`console`] with [`terminal`], [`devices`],
 //!   [`nsfs`], [`proc`], [`sysfs`], and [`pseudo`] for what has no name.
 //!

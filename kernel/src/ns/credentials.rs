@@ -157,7 +157,7 @@ impl Credentials {
         let powerful = self.capable_in(&other.user_namespace, Capability::SYS_PTRACE);
         let no_more_capable = Arc::ptr_eq(&self.user_namespace, &other.user_namespace)
             && self.permitted.covers(other.permitted);
-        (same_user || powerful) && (dumpable || powerful) && (no_more_capable || powerful)
+        powerful || (same_user && dumpable && no_more_capable)
     }
 }
 

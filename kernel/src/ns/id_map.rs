@@ -49,7 +49,7 @@ impl IdMap {
     }
 
     /// What the kernel's id is called inside.
-    pub fn from_kernel(&self, id: u32) -> Option<u32> {
+    pub fn to_inside(&self, id: u32) -> Option<u32> {
         self.0.iter().find_map(|extent| translate(id, extent.outside, extent.inside, extent.count))
     }
 
@@ -116,7 +116,7 @@ mod tests {
     fn good_maps_translate_both_ways() {
         let map = IdMap::parse(b"0 1000 1\n5 2000 10\n").unwrap();
         assert_eq!((map.to_kernel(0), map.to_kernel(1), map.to_kernel(14)), (Some(1000), None, Some(2009)));
-        assert_eq!((map.from_kernel(1000), map.from_kernel(2010)), (Some(0), None));
+        assert_eq!((map.to_inside(1000), map.to_inside(2010)), (Some(0), None));
     }
 
     #[test]

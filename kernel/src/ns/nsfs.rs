@@ -12,6 +12,7 @@ const NS_GET_ID: u32 = 0x8008_b70d;
 #[derive(Clone)]
 pub enum Handle {
     /// A time namespace.
+    #[cfg_attr(not(feature = "time_ns"), allow(dead_code, reason = "there is none to be held"))]
     Time(Arc<Time>),
     /// A user namespace.
     User(Arc<UserNamespace>),

@@ -7,8 +7,6 @@ use crate::sync::SpinLock;
 use alloc::collections::BTreeSet;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The number of the initial time namespace.
-pub const INITIAL_TIME: u32 = 0xEFFF_FFFA;
 /// The number of the initial user namespace.
 pub const INITIAL_USER: u32 = 0xEFFF_FFFD;
 /// Where the numbers given out begin.
@@ -70,9 +68,7 @@ pub fn next_unique_id() -> u64 {
     NEXT.fetch_add(1, Relaxed)
 }
 
-/// The unique id of the initial time namespace, as on Linux 6.18.
-pub const INITIAL_TIME_ID: u64 = 2;
-/// The unique id of the initial user namespace, likewise.
+/// The unique id of the initial user namespace, as on Linux 6.18.
 pub const INITIAL_USER_ID: u64 = 4099;
 /// Linux has eight initial namespaces, with ids up to 4100.
 const FIRST_UNIQUE_ID: u64 = 4101;

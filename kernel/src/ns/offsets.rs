@@ -137,7 +137,7 @@ fn parse_line(line: &[u8]) -> Option<Line> {
     // Unsigned, so that what wraps around to a negative number is refused as well. (Linux 6.18 lets it pass, and its
     // readers then loop for seconds.)
     (nanoseconds < NANOSECONDS_PER_SECOND)
-        .then(|| Line { clock, offset: Offset { seconds, nanoseconds: nanoseconds as u32 } })
+        .then_some(Line { clock, offset: Offset { seconds, nanoseconds: nanoseconds as u32 } })
 }
 
 /// A run of decimal digits, modulo 2^64, and what follows.
@@ -145,7 +145,7 @@ fn parse_digits(text: &[u8]) -> Option<(u64, &[u8])> {
     let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(length);
     let value = |sum: u64, digit: &u8| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-    (length > 0).then(|| (digits.iter().fold(0, value), rest))
+    (length > 0).then_some((digits.iter().fold(0, value), rest))
 }
 
 fn skip_space(text: &[u8]) -> &[u8] {

@@ -22,6 +22,11 @@ use crate::{
 };
 use alloc::{string::String, sync::Arc};
 
+/// The inode number of the initial one, as on Linux.
+const INITIAL_NUMBER: u32 = 0xEFFF_FFFA;
+/// Its unique id, as on Linux 6.18.
+const INITIAL_ID: u64 = 2;
+
 /// One time namespace. Lives as long as a task's slot, an open file or a mount holds it.
 pub struct TimeNamespace {
     number: InodeNumber,
@@ -54,8 +59,8 @@ impl Frozen {
 
 static INITIAL: LazyLock<Arc<TimeNamespace>> = LazyLock::new(|| {
     Arc::new(TimeNamespace {
-        number: InodeNumber::fixed(number::INITIAL_TIME),
-        unique_id: number::INITIAL_TIME_ID,
+        number: InodeNumber::fixed(INITIAL_NUMBER),
+        unique_id: INITIAL_ID,
         owner: UserNamespace::initial(),
         open: SpinLock::default(),
         frozen: Once::initialized(Frozen::new(Offsets::default())),

@@ -172,7 +172,7 @@ impl UserNamespace {
         if self.is_initial() {
             return Some(id);
         }
-        self.maps.lock().users.from_kernel(id)
+        self.maps.lock().users.to_inside(id)
     }
 
     /// What a group is called inside, if anything.
@@ -180,7 +180,7 @@ impl UserNamespace {
         if self.is_initial() {
             return Some(id);
         }
-        self.maps.lock().groups.from_kernel(id)
+        self.maps.lock().groups.to_inside(id)
     }
 
     /// A copy of one of the maps.

@@ -170,7 +170,7 @@ pub async fn sleep_until(deadline: impl Into<Deadline>) {
 /// Waits for `future`, but not beyond a deadline: `None` if that came first. Without one, waits as long as it takes.
 pub async fn before<F: Future>(deadline: Option<Deadline>, future: F) -> Option<F::Output> {
     let mut future = core::pin::pin!(future);
-    let mut timeout = core::pin::pin!(deadline.map(|deadline| sleep_until(deadline)));
+    let mut timeout = core::pin::pin!(deadline.map(sleep_until));
     poll_fn(|context: &mut Context<'_>| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Some(output));

@@ -46,6 +46,7 @@ pub fn cover(pieces: &[Range<u64>], unit: u64) -> Ranges<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, some of them short")]
 mod tests {
     use super::{cover, without};
     use proptest::prelude::*;

@@ -4,7 +4,7 @@
 
 use super::Someone;
 use crate::{
-    abi::{Errno, Result},
+    abi::Result,
     fs::{
         Actor, LinkTarget, nsfs,
         proc::node::{Row, What},
@@ -40,7 +40,7 @@ fn time_for_children(someone: &Someone, actor: &dyn Actor) -> Result<LinkTarget>
 #[cfg(feature = "time_ns")]
 fn bundle(someone: &Someone, actor: &dyn Actor) -> Result<alloc::sync::Arc<crate::ns::Namespaces>> {
     let task = someone.must_be_inspectable(actor)?;
-    task.namespaces().ok_or_else(|| Errno::ENOENT.because("a zombie has left its namespaces"))
+    task.namespaces().ok_or_else(|| crate::abi::Errno::ENOENT.because("a zombie has left its namespaces"))
 }
 
 fn leads_to(handle: Handle) -> LinkTarget {

@@ -93,7 +93,7 @@ fn text(task: &Task, usage: Usage, actor: &dyn Actor) -> Vec<u8> {
     let mut line = format!("{} ({}) {}", task.id(), task.name(), task.state().letter());
     for (place, number) in numbers.iter().enumerate() {
         // Addresses, sizes and times since boot have no sign, and may be large.
-        let unsigned = place >= FIRST_UNSIGNED && place < FIRST_SIGNED;
+        let unsigned = UNSIGNED.contains(&place);
         line.push_str(&if unsigned { format!(" {}", *number as u64) } else { format!(" {number}") });
     }
     line.push('\n');
@@ -101,8 +101,7 @@ fn text(task: &Task, usage: Usage, actor: &dyn Actor) -> Vec<u8> {
 }
 
 /// Places in the array of numbers, which begins with field 4.
-const FIRST_UNSIGNED: usize = 22 - 4;
-const FIRST_SIGNED: usize = 38 - 4;
+const UNSIGNED: core::ops::Range<usize> = 22 - 4..38 - 4;
 
 /// Field 22: when the process began, in ticks since boot in the reader's time. Without a sign, so that for a reader whose
 /// boottime is behind it may wrap around, as on Linux.
