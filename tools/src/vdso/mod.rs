@@ -1,7 +1,7 @@
 //! The vDSO image from the outside: built, checked, placed in a process, counted.
 //!
-//! Cargo cannot make this file (it has no kind of crate with a linker script of its own and no libraries), so [`mod@build`]
-//! calls the compiler and the linker itself. What comes out is not trusted: [`mod@check`] looks at the finished bytes, as a
+//! Cargo cannot make this file (it has no kind of crate with a linker script of its own and no libraries), so `build`
+//! calls the compiler and the linker itself. What comes out is not trusted: `check` looks at the finished bytes, as a
 //! C library will, and says in words what is wrong.
 
 mod build;
