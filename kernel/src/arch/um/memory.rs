@@ -1,32 +1,119 @@
-//! RAM: anonymous memory of the process, which the host provides page by page as it is touched.
+//! RAM: a file without a name, which the kernel and the programs' host processes map alike.
+//!
+//! A program's memory must be seen by two kinds of host process, the kernel and the program's own, so it cannot be private
+//! memory of either. A file made by memfd_create(2) can be mapped by both; frame number N is the page at offset N * 4096 of
+//! it, and a mapping in a page table becomes one mmap(2) of that page. The host provides the file's pages as they are touched,
+//! filled with zeros, so RAM that is never used costs nothing.
+//!
+//! The kernel's own objects are not in it: on this machine `Box` and its like come from the host's allocator. A
+//! program that broke out of its page table and mapped all of this file would still find nothing of the kernel there.
 
 use crate::arch::{Frame, PAGE_SIZE};
-use core::{alloc::Layout, ptr::NonNull};
+use core::ptr::{self, NonNull};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 
 /// Frame 0 is left out, as on a real machine: its number means "none" to somebody, somewhere.
 pub const FIRST_FRAME: u32 = 1;
-/// One past the last frame: 256 MiB.
-pub const FRAME_LIMIT: u32 = 1 << 16;
+/// RAM when nobody says how much: 256 MiB.
+pub const DEFAULT_SIZE: u64 = 256 << 20;
 
-struct Arena(NonNull<u8>);
+struct Ram {
+    base: NonNull<u8>,
+    frame_limit: u32,
+    file: File,
+}
 
 // SAFETY: whoever owns a frame owns its bytes.
-unsafe impl Sync for Arena {}
+unsafe impl Sync for Ram {}
 // SAFETY: the same.
-unsafe impl Send for Arena {}
+unsafe impl Send for Ram {}
+
+static RAM: spin::Once<Ram> = spin::Once::new();
+
+impl Ram {
+    /// Makes so many bytes, rounded down to whole frames.
+    fn new(bytes: u64) -> io::Result<Self> {
+        let frame_limit = u32::try_from(bytes / PAGE_SIZE as u64).map_err(io::Error::other)?;
+        let length = frame_limit as usize * PAGE_SIZE;
+        // SAFETY: the name is a string that ends with a zero.
+        let descriptor = unsafe { libc::memfd_create(c"gnomon RAM".as_ptr(), libc::MFD_CLOEXEC) };
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just made, and nobody else's.
+        let file = unsafe { File::from_raw_fd(descriptor) };
+        file.set_len(length as u64)?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping at an address the host chooses replaces nothing.
+        let base = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, descriptor, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).ok_or_else(io::Error::last_os_error)?;
+        Ok(Self { base, frame_limit, file })
+    }
+}
+
+fn ram() -> &'static Ram {
+    // Unit tests begin without a boot.
+    RAM.call_once(|| Ram::new(DEFAULT_SIZE).expect("the host gives 256 MiB of address space"))
+}
+
+/// Makes RAM of so many bytes. Errors: what the host says.
+pub fn initialize(bytes: u64) -> io::Result<()> {
+    RAM.try_call_once(|| Ram::new(bytes)).map(drop)
+}
+
+/// One past the last frame.
+pub fn frame_limit() -> u32 {
+    ram().frame_limit
+}
+
+/// The file that is RAM, to be mapped by programs' host processes.
+pub fn file() -> BorrowedFd<'static> {
+    ram().file.as_fd()
+}
+
+/// Where in the file a frame lies.
+pub fn offset(frame: Frame) -> u64 {
+    u64::from(frame.0) * PAGE_SIZE as u64
+}
 
 /// The kernel's view of a frame.
 pub fn pointer(frame: Frame) -> NonNull<u8> {
-    static ARENA: spin::Once<Arena> = spin::Once::new();
-
-    assert!((FIRST_FRAME..FRAME_LIMIT).contains(&frame.0), "{frame:?} is not RAM");
-    let arena = ARENA.call_once(|| {
-        let layout = Layout::from_size_align(FRAME_LIMIT as usize * PAGE_SIZE, PAGE_SIZE).expect("it fits");
-        // From the host's allocator and not from the kernel's, which may itself be made of these frames.
-        // SAFETY: the size is not zero.
-        let memory = unsafe { std::alloc::GlobalAlloc::alloc_zeroed(&std::alloc::System, layout) };
-        Arena(NonNull::new(memory).expect("the host has 256 MiB of address space"))
-    });
+    let ram = ram();
+    assert!((FIRST_FRAME..ram.frame_limit).contains(&frame.0), "{frame:?} is not RAM");
     // SAFETY: the frame is inside.
-    unsafe { arena.0.add(frame.0 as usize * PAGE_SIZE) }
+    unsafe { ram.base.add(frame.0 as usize * PAGE_SIZE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn a_frame_is_a_page_of_the_file() {
+        let ram = Ram::new(1 << 20).unwrap();
+        assert_eq!(ram.frame_limit, 256);
+        // SAFETY: inside the mapping, which nobody else knows.
+        unsafe { ram.base.add(3 * PAGE_SIZE).write(42) };
+        let mut byte = [0];
+        ram.file.read_exact_at(&mut byte, offset(Frame(3))).unwrap();
+        assert_eq!(byte, [42]);
+    }
+
+    #[test]
+    #[should_panic(expected = "is not RAM")]
+    fn frame_0_is_nobodys() {
+        pointer(Frame(0));
+    }
+
+    #[test]
+    fn more_frames_than_have_numbers_are_refused() {
+        assert!(Ram::new(u64::MAX).is_err());
+    }
 }

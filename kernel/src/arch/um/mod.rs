@@ -50,9 +50,9 @@ pub fn boot_information(command_line: &'static str) -> BootInformation {
     BootInformation {
         command_line,
         initramfs: None,
-        free_memory: core::iter::once(memory::FIRST_FRAME..memory::FRAME_LIMIT).collect(),
+        free_memory: core::iter::once(memory::FIRST_FRAME..memory::frame_limit()).collect(),
         initramfs_memory: None,
-        frame_limit: memory::FRAME_LIMIT,
+        frame_limit: memory::frame_limit(),
     }
 }
 
