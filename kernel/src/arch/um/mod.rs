@@ -1,19 +1,17 @@
 //! An ordinary process as the machine: as much of it as the kernel's own unit tests need.
 //!
 //! Memory, page tables and clocks are real, so that everything above can be tested by `cargo test` at the speed of the
-//! host. User mode is not there: nothing on this machine can make a [`Context`], so nothing can run one, and the compiler
+//! host. User mode is not there: nothing on this machine can make a [`user::Context`], so nothing can run one, and the compiler
 //! knows it.
 
+mod layout;
 mod memory;
+mod running;
 mod translation;
+mod user;
 
-use super::{
-    BootInformation, CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures, Registers, TableRoot, Trap,
-    UserMode,
-};
-use crate::abi::{Errno, Result};
+use super::{BootInformation, CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures};
 use core::{
-    convert::Infallible,
     fmt,
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
@@ -58,8 +56,8 @@ pub fn boot_information(command_line: &'static str) -> BootInformation {
 
 impl Machine for Hardware {
     type PageTable = translation::Table;
-    type UserContext = Context;
-    const USER_END: usize = 0x7fff_ffff_f000;
+    type UserContext = user::Context;
+    const USER_END: usize = layout::USER_END;
 
     fn cpu_number() -> usize {
         0
@@ -140,58 +138,5 @@ impl Machine for Hardware {
 
     fn describe_state(write: &mut dyn fmt::Write) {
         let _ = writeln!(write, "{}", std::backtrace::Backtrace::force_capture());
-    }
-}
-
-/// User mode that nobody can have: a value of this type would hold one of [`Infallible`], of which there are none.
-pub struct Context(Infallible);
-
-impl UserMode for Context {
-    fn new(_entry: usize, _stack: usize) -> Result<Self> {
-        Err(Errno::ENOSYS.because("this machine runs the kernel's unit tests only, no programs"))
-    }
-
-    fn duplicate(&mut self) -> Result<Self> {
-        match self.0 {}
-    }
-
-    fn run(&mut self, _space: TableRoot) -> Trap {
-        match self.0 {}
-    }
-
-    fn set_result(&mut self, _result: isize) {
-        match self.0 {}
-    }
-
-    fn registers(&mut self) -> Registers {
-        match self.0 {}
-    }
-
-    fn set_registers(&mut self, _registers: &Registers) {
-        match self.0 {}
-    }
-
-    fn extended_state_size() -> usize {
-        512
-    }
-
-    fn extended_state_features() -> u64 {
-        0
-    }
-
-    fn save_extended_state(&mut self, _into: &mut [u8]) {
-        match self.0 {}
-    }
-
-    fn load_extended_state(&mut self, _from: &[u8]) -> Result<()> {
-        match self.0 {}
-    }
-
-    fn reset_extended_state(&mut self) {
-        match self.0 {}
-    }
-
-    fn park(&mut self) {
-        match self.0 {}
     }
 }
