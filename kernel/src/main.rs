@@ -36,7 +36,7 @@ pub fn start(boot: BootInformation) -> ! {
     log::info!("Gnomon {}: {words}", env!("CARGO_PKG_VERSION"));
     Hardware::describe_machine(&mut |line| log::info!("{line}"));
     // Time: the counter becomes clocks, and the page that programs read them from.
-    time::initialize().expect("there is memory for the clock pages");
+    time::initialize(command_line.clock).expect("there is memory for the clock pages");
     // Files: an empty tree, and the archive unpacked into it.
     fs::initialize(words);
     fs::proc::register();

@@ -11,6 +11,8 @@ pub struct CommandLine<'a> {
     pub arguments: Vec<&'a str>,
     /// What init is given as environment: settings `k=v` the kernel does not know.
     pub environment: Vec<&'a str>,
+    /// `clock=`: `virtual` or `virtual,vdso` for virtual time; what it says is for whoever keeps the time.
+    pub clock: Option<&'a str>,
     /// Messages of a lower level than this are shown: 4 warnings, 5 notices, 7 informational ones.
     pub log_level: u32,
 }
@@ -28,8 +30,13 @@ const IGNORED_WORDS: &[&str] = &["ro", "rw", "debug", "norandmaps", "nokaslr", "
 impl<'a> CommandLine<'a> {
     /// Reads the words. Whatever they are, something sensible comes out.
     pub fn parse(text: &'a str) -> Self {
-        let mut line =
-            Self { init: None, arguments: Vec::new(), environment: Vec::new(), log_level: USUAL_LOG_LEVEL };
+        let mut line = Self {
+            init: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            clock: None,
+            log_level: USUAL_LOG_LEVEL,
+        };
         let mut words = Words(text);
         while let Some(word) = words.next() {
             if word == "--" {
@@ -44,6 +51,7 @@ impl<'a> CommandLine<'a> {
     fn take(&mut self, word: &'a str) {
         match word.split_once('=') {
             Some(("init" | "rdinit", path)) => self.init = Some(unquoted(path)),
+            Some(("clock", source)) => self.clock = Some(source),
             Some(("loglevel", level)) => self.log_level = level.parse().unwrap_or(USUAL_LOG_LEVEL),
             Some((key, _)) if IGNORED_SETTINGS.contains(&key) => {}
             Some(_) => self.environment.push(word),
@@ -85,9 +93,9 @@ mod tests {
     #[test]
     fn words_go_where_linux_puts_them() {
         let line = CommandLine::parse(
-            "console=ttyS0 rdinit=/bin/x a=1 single quiet b=\"2 3\" -- one \"two three\" c=4 --",
+            "console=ttyS0 rdinit=/bin/x clock=virtual a=1 single quiet b=\"2 3\" -- one \"two three\" c=4 --",
         );
-        assert_eq!(line.init, Some("/bin/x"));
+        assert_eq!((line.init, line.clock), (Some("/bin/x"), Some("virtual")));
         assert_eq!(line.environment, vec!["a=1", "b=\"2 3\""]);
         assert_eq!(line.arguments, vec!["single", "one", "two three", "c=4", "--"]);
         assert_eq!(line.log_level, 4);

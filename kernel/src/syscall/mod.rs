@@ -60,5 +60,7 @@ impl SystemCalls for Table {
 /// Called once at boot: the loop that serves a task lies in a folder that cannot know this one.
 pub fn install() {
     serve::install::<Table>();
-    fs::proc::gnomon::install(|tell| call_counts().for_each(|(row, count)| tell(row.name, count)));
+    fs::proc::gnomon::install(|tell| {
+        call_counts().for_each(|(row, count)| tell(row.number, row.name, count))
+    });
 }

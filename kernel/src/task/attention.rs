@@ -22,6 +22,9 @@ pub const STOP: Cause = Cause(4);
 /// The signal mask is a temporary one: sigsuspend(2), pselect(2).
 pub const MASK: Cause = Cause(8);
 
+/// In virtual time: the task has made a trap, which moves time.
+pub const CLOCK: Cause = Cause(16);
+
 impl Attention {
     /// Whether there is anything.
     pub fn is_wanted(&self) -> bool {

@@ -4,10 +4,7 @@
 //! instructions each way and makes the division exact. (Linux by default samples it with the timer tick and scales; a
 //! kernel that takes its ticks only in user mode would never see itself working.)
 
-use crate::{
-    abi::NANOSECONDS_PER_SECOND,
-    arch::{Hardware, Machine},
-};
+use crate::{abi::NANOSECONDS_PER_SECOND, time::clocksource};
 use core::{
     ops::AddAssign,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -77,27 +74,27 @@ impl Stopwatch {
 impl CpuTime {
     /// The task is given the CPU, in the kernel.
     pub fn resumed(&self) {
-        self.total.begin(Hardware::cycles());
+        self.total.begin(clocksource::cycles());
     }
 
     /// The task gives up the CPU.
     pub fn paused(&self) {
-        self.total.end(Hardware::cycles());
+        self.total.end(clocksource::cycles());
     }
 
     /// The task goes on to its program.
     pub fn leaves_kernel(&self) {
-        self.user.begin(Hardware::cycles());
+        self.user.begin(clocksource::cycles());
     }
 
     /// The task comes back from its program.
     pub fn enters_kernel(&self) {
-        self.user.end(Hardware::cycles());
+        self.user.end(clocksource::cycles());
     }
 
     /// What it has used up to now.
     pub fn read(&self) -> Times {
-        let now = Hardware::cycles();
+        let now = clocksource::cycles();
         let user = nanoseconds(self.user.read(now));
         Times { user, system: nanoseconds(self.total.read(now)).saturating_sub(user) }
     }
@@ -105,7 +102,7 @@ impl CpuTime {
 
 /// How long so many cycles take.
 pub fn nanoseconds(cycles: u64) -> u64 {
-    let frequency = u128::from(Hardware::cycle_counter().frequency.max(1));
+    let frequency = u128::from(clocksource::frequency().max(1));
     (u128::from(cycles) * u128::from(NANOSECONDS_PER_SECOND) / frequency) as u64
 }
 

@@ -14,7 +14,8 @@ use crate::{
     arch::{Hardware, Interrupts, MAX_CPUS, Machine},
     fs::console,
     sync::{PerCpu, SpinLock},
-    time::{self, events},
+    time::{self, clocksource, events, virtual_time},
+    trace::events::{Event, record},
 };
 use alloc::{boxed::Box, sync::Arc, task::Wake};
 use core::{
@@ -198,6 +199,10 @@ fn poll(task: Arc<Task>) {
     task.schedule.running.store(true, Relaxed);
     task.cpu_time.resumed();
     events::program_alarm(true);
+    if clocksource::is_virtual() {
+        record(clocksource::cycles(), task.id(), Event::Runs);
+        virtual_time::watch();
+    }
 
     let waker = Waker::from(task.clone());
     let mut work = task.schedule.work.lock();
@@ -222,9 +227,12 @@ fn poll(task: Arc<Task>) {
 
 fn idle() {
     events::program_alarm(false);
-    let before = Hardware::cycles();
-    Hardware::idle();
-    IDLE_CYCLES.fetch_add(Hardware::cycles().saturating_sub(before), Relaxed);
+    let before = clocksource::cycles();
+    // In virtual time nobody waits for a clock.
+    if !(clocksource::is_virtual() && virtual_time::jump()) {
+        Hardware::idle();
+    }
+    IDLE_CYCLES.fetch_add(clocksource::cycles().saturating_sub(before), Relaxed);
     attend_interrupts();
 }
 
@@ -232,7 +240,10 @@ fn idle() {
 pub fn attend_interrupts() {
     let interrupts = Hardware::take_interrupts();
     if interrupts.contains(Interrupts::ALARM) {
-        events::alarm_rang();
+        match clocksource::is_virtual() {
+            true => virtual_time::watchdog_rang(),
+            false => events::alarm_rang(),
+        }
     }
     time::interrupt();
     if interrupts.contains(Interrupts::CONSOLE) {

@@ -17,7 +17,8 @@ use crate::{
     arch::{Access, Exception, Trap, UserContext, UserMode},
     mm::faults::Fault,
     sync::Once,
-    time::events,
+    time::{self, clocksource, events, virtual_time},
+    trace::events::{Event, record},
 };
 use alloc::{boxed::Box, sync::Arc};
 use core::{future::Future, pin::Pin, sync::atomic::Ordering::Relaxed};
@@ -133,7 +134,7 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
                     sched::attend_interrupts();
                     // The alarm has rung or is far off: a task that runs on wants its next tick.
                     events::program_alarm(true);
-                    if sched::others_wait() {
+                    if sched::others_wait() && !clocksource::is_virtual() {
                         caller.user.park();
                         sched::yield_now(&task, true).await;
                     }
@@ -141,6 +142,7 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
             }
         }
     }
+    trace(&task, Event::Ends);
     exit::finish(&task);
 }
 
@@ -155,6 +157,9 @@ fn run<S: SystemCalls>(caller: &mut Caller<'_>) -> Pause {
     loop {
         task.cpu_time.leaves_kernel();
         let trap = caller.user.run(caller.space.root());
+        if clocksource::is_virtual() {
+            charge(task, &trap);
+        }
         task.cpu_time.enters_kernel();
         // By reference: a call's arguments are looked at where they are.
         match &trap {
@@ -179,6 +184,40 @@ fn run<S: SystemCalls>(caller: &mut Caller<'_>) -> Pause {
     }
 }
 
+/// In virtual time a call or an exception moves the clock, and what that brings is looked at before the program goes on.
+#[cold]
+fn charge(task: &Task, trap: &Trap) {
+    if let Trap::Syscall { .. } | Trap::Exception(_) = trap {
+        virtual_time::charge();
+        task.attention.set(attention::CLOCK);
+    }
+}
+
+/// Keeps an event, in virtual time.
+fn trace(task: &Task, event: Event) {
+    if clocksource::is_virtual() {
+        record(clocksource::cycles(), task.id(), event);
+    }
+}
+
+/// Does what the clock wants after that, and keeps the call for the trace.
+async fn attend_clock(caller: &mut Caller<'_>, finished: Option<Finished>) {
+    let task = caller.task;
+    task.attention.clear(attention::CLOCK);
+    if let Some(Finished { number, result }) = finished {
+        trace(task, Event::Call { number, result });
+    }
+    if virtual_time::is_due() {
+        events::alarm_rang();
+        time::interrupt();
+        events::program_alarm(true);
+        if sched::others_wait() {
+            caller.user.park();
+            sched::yield_now(task, true).await;
+        }
+    }
+}
+
 /// Whether there is anything to look at after a call with this result: one that asks to be restarted is such a thing.
 fn needs_attention(task: &Task, result: isize) -> bool {
     let restarts = Errno::ERESTART_RESTARTBLOCK.to_result()..=Errno::ERESTARTSYS.to_result();
@@ -190,6 +229,9 @@ fn needs_attention(task: &Task, result: isize) -> bool {
 #[cold]
 async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
     let task = caller.task;
+    if task.attention.has(attention::CLOCK) {
+        attend_clock(caller, finished).await;
+    }
     // A temporary mask that let no signal through has served.
     if task.attention.has(attention::MASK) && finished.is_some_and(|call| !call.was_cut_short()) {
         task.restore_mask();
@@ -202,6 +244,7 @@ async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
         if task.attention.has(attention::STOP) {
             stop::halt(task, caller.user).await;
         } else if let Some(delivery) = take::next(task) {
+            trace(task, Event::Handler { signal: delivery.signal });
             if let Some(call) = call.take() {
                 settle(caller, call, Some(&delivery.action));
             }

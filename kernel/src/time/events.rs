@@ -5,7 +5,10 @@
 //! from the one deadlines are measured by; who is woken too early, if ever, sees that and waits again, so nothing is early.
 //! (A wheel of timers would make arming constant instead of logarithmic, at the price of rounding or of cascades.)
 
-use super::timekeeper::{self, HostClock, WALL_CLOCK_SET, now};
+use super::{
+    clocksource,
+    timekeeper::{self, HostClock, WALL_CLOCK_SET, now},
+};
 use crate::{
     arch::{Hardware, Machine},
     sync::SpinLock,
@@ -65,10 +68,18 @@ pub fn program_alarm(ticking: bool) {
 impl Queue {
     fn set_alarm(&mut self, moment: i64) {
         self.alarm = moment;
+        if clocksource::is_virtual() {
+            return;
+        }
         let distance =
             (moment != NEVER).then(|| moment.saturating_sub(now(HostClock::Monotonic)).max(0) as u64);
         Hardware::set_alarm(distance);
     }
+}
+
+/// The moment the alarm is set for; [`NEVER`] when it is not.
+pub(super) fn alarm() -> i64 {
+    QUEUE.lock().alarm
 }
 
 /// Says that the alarm has rung, whatever it was set for: the next [`program_alarm`] sets it anew.

@@ -1,14 +1,16 @@
 //! Host time: what the machine's clocks say. Knows no task and no namespace.
 //!
-//! One counter runs ([`crate::arch::Machine::cycles`]); the [`timekeeper`] turns it into clocks and [`publish`]es them on
+//! One counter runs ([`clocksource`]); the [`timekeeper`] turns it into clocks and [`publish`]es them on
 //! the page that programs read. The kernel reads that same page by the same code ([`now`]), so a system call and the vDSO
 //! can never disagree. [`events`] wakes who waits for a moment, with the machine's one alarm.
 
+pub mod clocksource;
 pub mod events;
 pub mod image;
 #[allow(unsafe_code, reason = "a frame is seen as a page of clock data")]
 pub mod publish;
 pub mod timekeeper;
+pub mod virtual_time;
 
 pub use timekeeper::{
     HostClock, TICK, counter_frequency, initialize, interrupt, now, set_realtime, set_time_zone, tai_offset,

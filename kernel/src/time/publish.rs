@@ -2,15 +2,14 @@
 //!
 //! One of the two places that write pages of clock data (the other is a namespace's own page).
 
-use super::timekeeper::{Base, Timekeeper};
-use crate::{
-    abi::Result,
-    arch::{Hardware, Machine},
-    mm::frames::PageRef,
-    sync::Once,
+use super::{
+    clocksource::{self, Source},
+    timekeeper::{Base, Timekeeper},
 };
+use crate::{abi::Result, mm::frames::PageRef, sync::Once};
 use gnomon_vdso::{
     clocks::{Class, Clock},
+    cycles::Conversion,
     page::{MODE_NONE, MODE_TSC, TimeData},
     read,
     write::Counter,
@@ -53,7 +52,12 @@ pub fn random_page() -> PageRef {
 pub(super) fn publish(keeper: &Timekeeper) {
     let shift = keeper.conversion.shift;
     let mode = if keeper.user_readable { MODE_TSC } else { MODE_NONE };
-    let counter = Counter::new(mode, keeper.cycle_last, keeper.conversion);
+    let conversion = match clocksource::source() {
+        // Programs read the machine's counter, which means nothing to these clocks: they stand still until the next update.
+        Source::VirtualOnPage => Conversion { mult: 0, shift },
+        Source::Counter | Source::Virtual => keeper.conversion,
+    };
+    let counter = Counter::new(mode, keeper.cycle_last, conversion);
     let tai = Base { seconds: keeper.realtime.seconds + keeper.tai_offset, ..keeper.realtime };
     pages().data.update(|update| {
         update.counter(Class::HighResolution, &counter);
@@ -76,7 +80,7 @@ pub(super) fn publish(keeper: &Timekeeper) {
 
 /// Reads a clock from the page, in nanoseconds.
 pub(super) fn read(clock: Clock) -> i64 {
-    match read::read(pages().data, clock, |_mode| Some(Hardware::cycles())) {
+    match read::read(pages().data, clock, |_mode| Some(clocksource::cycles())) {
         Some(time) => (time.seconds * gnomon_vdso::cycles::SECOND + time.nanoseconds) as i64,
         None => unreachable!("the kernel can read its own counter"),
     }

@@ -4,11 +4,15 @@
 //! the same arithmetic as the readers of the page, to the fraction of a nanosecond. So an update is invisible: a reader
 //! before it and one after it, at the same counter value, get the same time. Only the wall clock ever jumps, when set.
 
-use super::publish;
+use super::{
+    clocksource::{self, Source},
+    publish,
+};
 use crate::{
     abi::{Errno, Result},
     arch::{Hardware, Machine},
     sync::{Once, SpinLock, WaitQueue},
+    trace::events,
 };
 use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use gnomon_vdso::{clocks::Clock, cycles::Conversion};
@@ -142,19 +146,38 @@ fn timekeeper() -> &'static SpinLock<Timekeeper> {
 }
 
 /// Starts all clocks. Errors: ENOMEM for the pages.
-pub fn initialize() -> Result<()> {
+///
+/// `source`: what the word `clock=` said; anything but virtual time is the machine's own.
+pub fn initialize(source: Option<&str>) -> Result<()> {
+    let source = Source::named(source);
+    clocksource::choose(source);
     let counter = Hardware::cycle_counter();
-    let wall_clock = Hardware::wall_clock();
+    let (wall_clock, user_readable) = match source {
+        Source::Counter => (Hardware::wall_clock(), counter.user_readable),
+        Source::Virtual => (Some(clocksource::WALL_CLOCK), false),
+        Source::VirtualOnPage => (Some(clocksource::WALL_CLOCK), counter.user_readable),
+    };
     let keeper = Timekeeper::new(
-        counter.frequency,
-        Hardware::cycles(),
+        clocksource::frequency(),
+        clocksource::cycles(),
         wall_clock.unwrap_or(0),
-        counter.user_readable,
+        user_readable,
     );
     publish::initialize()?;
     super::image::initialize()?;
     publish::publish(&keeper);
     TIMEKEEPER.call_once(|| SpinLock::new(keeper));
+    if source != Source::Counter {
+        events::begin();
+        log::info!(
+            "time: virtual, {}",
+            match user_readable {
+                true => "read by programs from the page",
+                false => "the vDSO makes system calls",
+            }
+        );
+        return Ok(());
+    }
     log::info!(
         "time: counter at {}.{:06} MHz, {}, wall clock {}",
         counter.frequency / 1_000_000,
@@ -195,10 +218,17 @@ pub fn next_tick() -> i64 {
     NEXT_TICK.load(Relaxed)
 }
 
+/// Virtual time has moved: where programs read it from the page, the page follows at once.
+pub(super) fn virtual_time_moved() {
+    if clocksource::source() == Source::VirtualOnPage {
+        tick();
+    }
+}
+
 /// Brings all clocks, and the page, up to this moment.
 fn tick() {
     let mut keeper = timekeeper().lock();
-    keeper.advance(Hardware::cycles());
+    keeper.advance(clocksource::cycles());
     publish::publish(&keeper);
 }
 
@@ -207,7 +237,7 @@ fn tick() {
 pub fn set_realtime(nanoseconds: i64) -> Result<()> {
     const MARGIN: i64 = 30 * 365 * 24 * 3600 * SECOND as i64;
     let mut keeper = timekeeper().lock();
-    keeper.advance(Hardware::cycles());
+    keeper.advance(clocksource::cycles());
     if nanoseconds < keeper.nanoseconds(keeper.monotonic) {
         return Err(
             Errno::EINVAL.because("the wall clock cannot be set before 1970 plus the time since boot")

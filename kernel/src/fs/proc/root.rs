@@ -48,6 +48,7 @@ static ROWS: &[Row<Whole>] = &[
     Row::text("filesystems", |_, _| Ok(mounts::kinds())),
     Row::text("gnomon", |_, _| Ok(gnomon::counts())),
     Row::text("gnomon_syscalls", |_, _| Ok(gnomon::system_calls())),
+    Row::text("gnomon_trace", |_, _| Ok(gnomon::trace())),
     Row::text("loadavg", |_, _| Ok(loadavg::text())),
     Row::text("meminfo", |_, _| Ok(meminfo::text())),
     Row::text("stat", |_, actor| Ok(stat::text(actor))),
