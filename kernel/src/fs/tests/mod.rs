@@ -99,7 +99,7 @@ impl Actor for Somebody {
 pub fn prepare() {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(|| {
-        time::initialize().expect("the host has memory for two pages");
+        time::initialize(None).expect("the host has memory for two pages");
         mount::set_root(TemporaryFileSystem::with_permissions("rootfs", 0o755), b"none");
     });
 }
