@@ -45,7 +45,7 @@ pub fn start(boot: BootInformation) -> ! {
             Ok(()) => {}
             Err(damage) => panic!("the initial archive is damaged: {damage}"),
         },
-        None => panic!("there is no initial archive: give one with -initrd"),
+        None => panic!("there is no initial archive: give one with -initrd (QEMU) or initrd= (gnomon-um)"),
     }
     if let Some(frames) = boot.initramfs_memory {
         mm::frames::release(frames);
@@ -57,15 +57,18 @@ pub fn start(boot: BootInformation) -> ! {
     task::sched::run()
 }
 
-/// Where every panic ends.
+/// Where every panic ends on the bare machine.
 #[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(information: &core::panic::PanicInfo<'_>) -> ! {
     trace::panic::stop(&information.message(), information.location(), &task::describe_current())
 }
 
-/// Where a machine that is a process begins.
+/// Where a machine that is a process begins, and its panics end.
 #[cfg(not(target_os = "none"))]
 fn main() {
-    arch::main()
+    arch::main(|information| {
+        let reason = information.payload_as_str().unwrap_or("for no reason that could be shown");
+        trace::panic::stop(&reason, information.location(), &task::describe_current())
+    })
 }

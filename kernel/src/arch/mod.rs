@@ -212,6 +212,29 @@ pub struct CycleCounter {
     pub user_readable: bool,
 }
 
+/// What a clock shows that keeps better time than the counter, and the counter at the same moment. The timekeeper follows
+/// it, without ever going backward.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference {
+    /// The counter.
+    pub cycles: u64,
+    /// Nanoseconds since some moment, steadily.
+    pub monotonic: u64,
+    /// Nanoseconds since 1970 less `monotonic`, to within [`Reference::EXACT`]: it changes only when somebody sets the
+    /// wall clock.
+    pub wall_clock_ahead: i64,
+}
+
+impl Reference {
+    /// Nanoseconds that two values of `wall_clock_ahead` may differ without meaning anything.
+    pub const EXACT: u64 = 20_000;
+
+    /// Nanoseconds since 1970.
+    pub const fn wall_clock(&self) -> u64 {
+        self.monotonic.saturating_add_signed(self.wall_clock_ahead)
+    }
+}
+
 /// Where the frames under page tables come from and go to. `mm` provides it: the machine must not know the allocator.
 pub trait TableFrames: Sync {
     /// A frame filled with zeros. Errors: ENOMEM.
@@ -303,6 +326,8 @@ pub trait Machine {
     fn cycle_counter() -> CycleCounter;
     /// Nanoseconds since 1970-01-01 00:00 UTC, from whatever keeps them while the machine is off; `None` without it.
     fn wall_clock() -> Option<u64>;
+    /// A better clock than the counter, looked at now; `None` where there is none, or when it could not be read in time.
+    fn reference() -> Option<Reference>;
     /// Interrupts once, this many nanoseconds from now (a little later, never more than a tick of its clock earlier), or
     /// never. Replaces what was set before.
     fn set_alarm(nanoseconds: Option<u64>);

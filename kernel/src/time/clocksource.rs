@@ -12,7 +12,7 @@
 //! that no counter can be read, and each reading is a system call, charged as one. With `clock=virtual,vdso` readings stay
 //! in the vDSO, where the clocks stand still from one trap to the next: a cycle of the counter is worth nothing.
 
-use crate::arch::{Hardware, Machine};
+use crate::arch::{Hardware, Machine, Reference};
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// Nanoseconds by which a trap moves virtual time.
@@ -75,6 +75,11 @@ pub fn is_virtual() -> bool {
 #[inline(always)]
 pub fn cycles() -> u64 {
     if is_virtual() { virtual_now() } else { Hardware::cycles() }
+}
+
+/// A clock better than the count, looked at now.
+pub(super) fn reference() -> Option<Reference> {
+    if is_virtual() { None } else { Hardware::reference() }
 }
 
 /// Counts in a second.

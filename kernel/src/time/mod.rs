@@ -2,13 +2,14 @@
 //!
 //! One counter runs ([`clocksource`]); the [`timekeeper`] turns it into clocks and [`publish`]es them on
 //! the page that programs read. The kernel reads that same page by the same code ([`now`]), so a system call and the vDSO
-//! can never disagree. [`events`] wakes who waits for a moment, with the machine's one alarm.
+//! can never disagree. Where the machine has a better clock than the counter, [`steering`] follows it. [`events`] wakes who waits for a moment, with the machine's one alarm.
 
 pub mod clocksource;
 pub mod events;
 pub mod image;
 #[allow(unsafe_code, reason = "a frame is seen as a page of clock data")]
 pub mod publish;
+mod steering;
 pub mod timekeeper;
 pub mod virtual_time;
 

@@ -52,16 +52,17 @@ pub fn random_page() -> PageRef {
 pub(super) fn publish(keeper: &Timekeeper) {
     let shift = keeper.conversion.shift;
     let mode = if keeper.user_readable { MODE_TSC } else { MODE_NONE };
-    let conversion = match clocksource::source() {
+    let (conversion, raw_conversion) = match clocksource::source() {
         // Programs read the machine's counter, which means nothing to these clocks: they stand still until the next update.
-        Source::VirtualOnPage => Conversion { mult: 0, shift },
-        Source::Counter | Source::Virtual => keeper.conversion,
+        Source::VirtualOnPage => (Conversion { mult: 0, shift }, Conversion { mult: 0, shift }),
+        Source::Counter | Source::Virtual => (keeper.conversion, keeper.raw_conversion),
     };
     let counter = Counter::new(mode, keeper.cycle_last, conversion);
+    let raw_counter = Counter::new(mode, keeper.cycle_last, raw_conversion);
     let tai = Base { seconds: keeper.realtime.seconds + keeper.tai_offset, ..keeper.realtime };
     pages().data.update(|update| {
         update.counter(Class::HighResolution, &counter);
-        update.counter(Class::Raw, &counter);
+        update.counter(Class::Raw, &raw_counter);
         for (clock, base) in [
             (Clock::REALTIME, keeper.realtime),
             (Clock::MONOTONIC, keeper.monotonic),

@@ -3,14 +3,18 @@
 //! The timekeeper remembers what each clock showed at some counter value and moves that point forward every tick, with
 //! the same arithmetic as the readers of the page, to the fraction of a nanosecond. So an update is invisible: a reader
 //! before it and one after it, at the same counter value, get the same time. Only the wall clock ever jumps, when set.
+//!
+//! On a machine that offers a better clock than its counter, the speed of all clocks but CLOCK_MONOTONIC_RAW is steered
+//! after that one ([`super::steering`]), a little at each tick.
 
 use super::{
     clocksource::{self, Source},
     publish,
+    steering::Steering,
 };
 use crate::{
     abi::{Errno, Result},
-    arch::{Hardware, Machine},
+    arch::{Hardware, Machine, Reference},
     sync::{Once, SpinLock, WaitQueue},
     trace::events,
 };
@@ -19,8 +23,9 @@ use gnomon_vdso::{clocks::Clock, cycles::Conversion};
 
 /// Nanoseconds between updates while programs run; the step of the coarse clocks. 250 a second.
 pub const TICK: i64 = gnomon_vdso::clocks::TICK_NANOSECONDS as i64;
-/// So many seconds may pass without an update (in an idle machine) before reading takes the slow multiplication.
-const SPAN: u64 = 600;
+/// So many seconds may pass without an update before reading takes the slow multiplication. While programs run there is
+/// one every [`TICK`]; the rest goes into the precision of the speed, which is then below a billionth.
+const SPAN: u64 = 2;
 const SECOND: u64 = gnomon_vdso::cycles::SECOND;
 
 /// The clocks of the host.
@@ -80,8 +85,11 @@ impl Base {
 /// All clocks, at one moment.
 #[derive(Clone, Debug)]
 pub struct Timekeeper {
-    /// Cycles to nanoseconds.
+    /// Cycles to nanoseconds, for all clocks but the raw one.
     pub conversion: Conversion,
+    /// Cycles to nanoseconds by the counter's own frequency. The same shift.
+    pub raw_conversion: Conversion,
+    steering: Option<Steering>,
     /// The counter at that moment.
     pub cycle_last: u64,
     /// CLOCK_MONOTONIC, and CLOCK_BOOTTIME too: this machine is never suspended.
@@ -104,6 +112,8 @@ impl Timekeeper {
         let conversion = Conversion::for_frequency(frequency, SPAN);
         Self {
             conversion,
+            raw_conversion: conversion,
+            steering: None,
             cycle_last: cycles,
             monotonic: Base::default(),
             raw: Base::default(),
@@ -117,11 +127,35 @@ impl Timekeeper {
     /// Moves the moment forward to a counter value; one in the past (another CPU's) changes nothing.
     pub fn advance(&mut self, cycles: u64) {
         let Some(passed) = cycles.checked_sub(self.cycle_last) else { return };
-        let by = self.conversion.shifted(passed);
-        for base in [&mut self.monotonic, &mut self.raw, &mut self.realtime] {
+        let (by, raw) = (self.conversion.shifted(passed), self.raw_conversion.shifted(passed));
+        for (base, by) in [(&mut self.monotonic, by), (&mut self.realtime, by), (&mut self.raw, raw)] {
             *base = base.advanced(by, self.conversion.shift);
         }
         self.cycle_last = cycles;
+    }
+
+    /// Will be steered after a reference, which was read when all clocks were started.
+    pub fn follow_from(&mut self, reference: Reference) {
+        self.steering = Some(Steering::new(reference));
+    }
+
+    /// Moves the moment forward to that of the reference, and steers. Whether the wall clock was set with it is told.
+    pub fn follow(&mut self, reference: Reference) -> bool {
+        self.advance(reference.cycles);
+        let Some(steering) = &mut self.steering else { return false };
+        if let Some(conversion) = steering.follow(reference, self.monotonic, self.raw_conversion) {
+            self.conversion = conversion;
+        }
+        let Some(step) = steering.wall_clock_step(reference) else { return false };
+        // Whoever sets the host's clock so far back that ours would begin before 1970 gets what can be had.
+        let realtime = self.nanoseconds(self.realtime).saturating_add(step);
+        self.set_realtime(realtime.max(self.monotonic_nanoseconds()) as u64);
+        true
+    }
+
+    /// CLOCK_MONOTONIC at that moment.
+    pub fn monotonic_nanoseconds(&self) -> i64 {
+        self.nanoseconds(self.monotonic)
     }
 
     /// Sets the wall clock, in nanoseconds since 1970, at the moment last advanced to.
@@ -152,17 +186,24 @@ pub fn initialize(source: Option<&str>) -> Result<()> {
     let source = Source::named(source);
     clocksource::choose(source);
     let counter = Hardware::cycle_counter();
+    let reference = clocksource::reference();
     let (wall_clock, user_readable) = match source {
-        Source::Counter => (Hardware::wall_clock(), counter.user_readable),
+        Source::Counter => (
+            reference.map(|reference| reference.wall_clock()).or_else(Hardware::wall_clock),
+            counter.user_readable,
+        ),
         Source::Virtual => (Some(clocksource::WALL_CLOCK), false),
         Source::VirtualOnPage => (Some(clocksource::WALL_CLOCK), counter.user_readable),
     };
-    let keeper = Timekeeper::new(
+    let mut keeper = Timekeeper::new(
         clocksource::frequency(),
-        clocksource::cycles(),
+        reference.map_or_else(clocksource::cycles, |reference| reference.cycles),
         wall_clock.unwrap_or(0),
         user_readable,
     );
+    if let Some(reference) = reference {
+        keeper.follow_from(reference);
+    }
     publish::initialize()?;
     super::image::initialize()?;
     publish::publish(&keeper);
@@ -228,8 +269,18 @@ pub(super) fn virtual_time_moved() {
 /// Brings all clocks, and the page, up to this moment.
 fn tick() {
     let mut keeper = timekeeper().lock();
-    keeper.advance(clocksource::cycles());
+    let was_set = match clocksource::reference() {
+        Some(reference) => keeper.follow(reference),
+        None => {
+            keeper.advance(clocksource::cycles());
+            false
+        }
+    };
     publish::publish(&keeper);
+    drop(keeper);
+    if was_set {
+        WALL_CLOCK_SET.wake_all();
+    }
 }
 
 /// clock_settime(CLOCK_REALTIME). Errors: EINVAL for a time at which the monotonic clock would have begun before 1970, or
@@ -238,7 +289,7 @@ pub fn set_realtime(nanoseconds: i64) -> Result<()> {
     const MARGIN: i64 = 30 * 365 * 24 * 3600 * SECOND as i64;
     let mut keeper = timekeeper().lock();
     keeper.advance(clocksource::cycles());
-    if nanoseconds < keeper.nanoseconds(keeper.monotonic) {
+    if nanoseconds < keeper.monotonic_nanoseconds() {
         return Err(
             Errno::EINVAL.because("the wall clock cannot be set before 1970 plus the time since boot")
         );

@@ -1,57 +1,164 @@
-//! An ordinary process as the machine: as much of it as the kernel's own unit tests need.
+//! An ordinary process as the machine, on any Linux, without privileges: its programs run in other processes of the host.
 //!
-//! Memory, page tables and clocks are real, so that everything above can be tested by `cargo test` at the speed of the
-//! host. User mode is not there: nothing on this machine can make a [`user::Context`], so nothing can run one, and the compiler
-//! knows it.
+//! User Mode Linux is the best known of its kind. What the bare machine does with a processor is done here with what a host
+//! offers any program. [`memory`] is a file, [`interrupts`] are a thread that waits, the [`clock`] is the processor's, the
+//! [`console`] is standard input and output, [`power`] off is an exit; [`command_line`] is what the shell passed. A page
+//! table ([`translation`]) is carried out by mmap(2) in a program's own process, and user mode ([`user`], [`running`]) is that
+//! process let go until it traps. [`faults`] and [`report`] speak when all is lost.
 
+mod clock;
+mod command_line;
+mod console;
+mod faults;
+mod host;
+mod interrupts;
 mod layout;
 mod memory;
+mod power;
+mod report;
 mod running;
 mod translation;
 mod user;
 
-use super::{BootInformation, CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures};
-use core::{
-    fmt,
-    ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
-};
-use std::io::Write;
-use std::time::{Duration, Instant, SystemTime};
+use super::{BootInformation, CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures, Reference};
+use alloc::{boxed::Box, format, string::String};
+use command_line::{Archive, Cpu, HELP, Options, Wish};
+use core::{fmt, mem::MaybeUninit, ptr::NonNull};
+use std::path::{Path, PathBuf};
 
 extern crate std;
 
 /// A process as the machine.
 pub struct Hardware;
 
-/// When the alarm is due: nanoseconds after [`start`]; `u64::MAX` for never.
-static ALARM: AtomicU64 = AtomicU64::new(u64::MAX);
-
-fn start() -> Instant {
-    static START: spin::Once<Instant> = spin::Once::new();
-    *START.call_once(Instant::now)
+/// What was chosen while coming to life.
+struct Found {
+    cpu: Option<usize>,
 }
 
-fn nanoseconds() -> u64 {
-    start().elapsed().as_nanos() as u64
+static FOUND: spin::Once<Found> = spin::Once::new();
+
+/// Called by the host: the machine's own boot order. `report` is what to do at a panic.
+pub fn main(report: impl Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync + 'static) -> ! {
+    let options = match command_line::parse(std::env::args_os().skip(1).map(lossy)) {
+        Ok(Wish::Machine(options)) => options,
+        Ok(Wish::Help) => {
+            std::print!("{HELP}");
+            power::off();
+        }
+        Err(sentence) => power::give_up(&sentence),
+    };
+    match prepare(options) {
+        Ok(boot) => {
+            std::panic::set_hook(Box::new(report));
+            crate::start(boot)
+        }
+        Err(sentence) => power::give_up(&sentence),
+    }
 }
 
-/// This machine has no user mode, so there is nothing to begin with: says so and fails.
-pub fn main() {
-    std::eprintln!("gnomon: this build of the kernel is for its unit tests; run `cargo test`");
-    std::process::exit(1);
+/// Arguments that are not text cannot be the kernel's; as file names they will not be found.
+fn lossy(argument: std::ffi::OsString) -> String {
+    argument.to_string_lossy().into_owned()
 }
 
-/// What the machine would hand to `start`: all its RAM is free.
-#[cfg(test)]
+/// Everything that can fail before there is a kernel. Errors: a sentence.
+fn prepare(options: Options) -> Result<BootInformation, String> {
+    let clock = clock::begin();
+    let cpu = pin(options.cpu)?;
+    let initramfs = archive(options.archive)?;
+    memory::initialize(options.memory).map_err(|error| format!("cannot make RAM: {error}"))?;
+    // Before the signals are blocked: who is in the background is to stop here, as any program that wants the terminal.
+    console::make_raw();
+    faults::catch();
+    interrupts::block_signals();
+    interrupts::start().map_err(|error| format!("cannot listen to the host: {error}"))?;
+    clock::finish(clock);
+    FOUND.call_once(|| Found { cpu });
+    Ok(BootInformation { initramfs, ..boot_information(Box::leak(options.words.into_boxed_str())) })
+}
+
+/// What the machine hands to `start`, without an archive: all its RAM is free.
 pub fn boot_information(command_line: &'static str) -> BootInformation {
     BootInformation {
         command_line,
         initramfs: None,
         free_memory: core::iter::once(memory::FIRST_FRAME..memory::frame_limit()).collect(),
+        // It is not in RAM.
         initramfs_memory: None,
         frame_limit: memory::frame_limit(),
     }
+}
+
+/// Stays on one CPU of the host, and with it everything it starts: kernel and program take turns, and waking somebody on
+/// another CPU takes many times as long as switching on the same one. Gives the CPU. Errors: a sentence.
+fn pin(cpu: Cpu) -> Result<Option<usize>, String> {
+    let number = match cpu {
+        Cpu::Any => return Ok(None),
+        Cpu::Number(number) => number,
+        // SAFETY: it only reads. An error, which no kernel of the last fifteen years gives, is not a CPU.
+        Cpu::Current => match usize::try_from(unsafe { libc::sched_getcpu() }) {
+            Ok(number) => number,
+            Err(_) => return Ok(None),
+        },
+    };
+    let set = (number < libc::CPU_SETSIZE as usize).then(|| {
+        // SAFETY: all zeros is the empty set, and the number is in its range.
+        unsafe {
+            let mut set: libc::cpu_set_t = MaybeUninit::zeroed().assume_init();
+            libc::CPU_SET(number, &mut set);
+            set
+        }
+    });
+    let pinned = set.is_some_and(|set| {
+        // SAFETY: the set is as long as it says.
+        host::result(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) }).is_ok()
+    });
+    if pinned {
+        return Ok(Some(number));
+    }
+    match cpu {
+        Cpu::Number(_) => Err(format!("--cpu={number} is not a CPU this process may use")),
+        _ => Ok(None),
+    }
+}
+
+/// The archive in memory: mapped, so that only what is read of it is ever loaded. Errors: a sentence.
+fn archive(which: Archive) -> Result<Option<&'static [u8]>, String> {
+    match which {
+        Archive::None => Ok(None),
+        Archive::File(path) => match map_file(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => Err(format!("cannot read the initial archive {}: {error}", path.display())),
+        },
+        Archive::Beside => {
+            let program = std::env::current_exe().unwrap_or_default();
+            let path: PathBuf = program.with_file_name("initramfs.cpio");
+            let sentence =
+                |error| format!("no initrd=FILE is given, and {} cannot be read: {error}", path.display());
+            map_file(&path).map(Some).map_err(sentence)
+        }
+    }
+}
+
+fn map_file(path: &Path) -> std::io::Result<&'static [u8]> {
+    use std::os::fd::AsRawFd;
+    let file = std::fs::File::open(path)?;
+    let information = file.metadata()?;
+    if !information.is_file() || information.len() == 0 {
+        // A pipe, a device, an empty file: what cannot be mapped is read.
+        return Ok(Box::leak(std::fs::read(path)?.into_boxed_slice()));
+    }
+    let length = information.len() as usize;
+    let (protection, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_POPULATE);
+    // SAFETY: a new mapping at an address the host chooses replaces nothing.
+    let mapped = unsafe { libc::mmap(core::ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0) };
+    if mapped == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the mapping is never undone. Who writes to the file or cuts it short while the machine boots makes the
+    // archive a damaged one, or ends the process; that cannot be helped short of copying it.
+    Ok(unsafe { core::slice::from_raw_parts(mapped.cast(), length) })
 }
 
 impl Machine for Hardware {
@@ -68,75 +175,87 @@ impl Machine for Hardware {
     }
 
     fn processor_features() -> ProcessorFeatures {
-        ProcessorFeatures { hwcap: 0, hwcap2: 0, minimum_signal_stack: 2048 }
+        // Programs run on the host's processor under the host's signal frames.
+        // SAFETY: it only reads what the host passed to this process.
+        let value = |kind| unsafe { libc::getauxval(kind) };
+        ProcessorFeatures {
+            hwcap: value(libc::AT_HWCAP),
+            hwcap2: value(libc::AT_HWCAP2),
+            minimum_signal_stack: value(libc::AT_MINSIGSTKSZ) as usize,
+        }
     }
 
     fn random_seed() -> [u8; 32] {
-        // Each of the standard library's hashers starts from the host's random bytes.
-        use std::hash::{BuildHasher, RandomState};
-        let mut bytes = [0; 32];
-        for place in bytes.chunks_exact_mut(8) {
-            place.copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
-        }
-        bytes
+        host::random_bytes()
     }
 
     fn cycles() -> u64 {
-        nanoseconds()
+        clock::cycles()
     }
 
     fn cycle_counter() -> CycleCounter {
-        CycleCounter { frequency: 1_000_000_000, user_readable: false }
+        clock::counter()
     }
 
     fn wall_clock() -> Option<u64> {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_nanos() as u64)
+        Some(clock::wall_clock())
     }
 
-    fn set_alarm(nanoseconds_from_now: Option<u64>) {
-        let due = nanoseconds_from_now.map_or(u64::MAX, |delay| nanoseconds().saturating_add(delay));
-        ALARM.store(due, Ordering::Relaxed);
+    fn reference() -> Option<Reference> {
+        clock::reference()
+    }
+
+    fn set_alarm(nanoseconds: Option<u64>) {
+        interrupts::set_alarm(nanoseconds);
     }
 
     fn idle() {
-        let left = ALARM.load(Ordering::Relaxed).saturating_sub(nanoseconds());
-        std::thread::sleep(Duration::from_nanos(left));
+        interrupts::wait();
     }
 
     fn take_interrupts() -> Interrupts {
-        if ALARM.load(Ordering::Relaxed) > nanoseconds() {
-            return Interrupts::empty();
-        }
-        ALARM.store(u64::MAX, Ordering::Relaxed);
-        Interrupts::ALARM
+        interrupts::take()
     }
 
     fn console_write(bytes: &[u8]) {
-        // A host that closed its end does not stop the kernel.
-        let _ = std::io::stdout().write_all(bytes);
+        console::write(bytes);
     }
 
     fn console_read() -> Option<u8> {
-        None
+        console::read()
     }
 
     fn power_off() -> ! {
-        std::process::exit(0)
+        power::off()
     }
 
     fn restart() -> ! {
-        std::process::exit(0)
+        power::restart()
     }
 
     fn stop_after_panic() -> ! {
-        std::process::exit(1)
+        power::stop_after_panic()
     }
 
     fn describe_machine(line: &mut dyn FnMut(fmt::Arguments<'_>)) {
-        line(format_args!("machine: a process, for unit tests"));
+        let id = std::process::id();
+        match FOUND.get().and_then(|found| found.cpu) {
+            Some(cpu) => line(format_args!("machine: process {id} of the host, on its CPU {cpu}")),
+            None => line(format_args!("machine: process {id} of the host, on any of its CPUs")),
+        }
+        match clock::source() {
+            clock::Source::Tsc => {
+                line(format_args!("cycle counter: the TSC, held against the host's clock"));
+            }
+            clock::Source::Host(name) => line(format_args!(
+                "cycle counter: the host's clock, which programs cannot read by themselves: the host tells the time by {}",
+                name.as_deref().unwrap_or("what it does not say")
+            )),
+        }
     }
 
     fn describe_state(write: &mut dyn fmt::Write) {
-        let _ = writeln!(write, "{}", std::backtrace::Backtrace::force_capture());
+        // A console that refuses bytes cannot be helped here.
+        let _ = report::write(write);
     }
 }

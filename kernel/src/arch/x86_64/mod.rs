@@ -33,7 +33,7 @@ mod start_info;
 mod symbols;
 mod user;
 
-use super::{CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures};
+use super::{CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures, Reference};
 use core::{fmt, ptr::NonNull};
 
 /// What was found while coming to life.
@@ -121,6 +121,10 @@ impl Machine for Hardware {
 
     fn wall_clock() -> Option<u64> {
         rtc::read_time(found().acpi.century_register)
+    }
+
+    fn reference() -> Option<Reference> {
+        None
     }
 
     fn set_alarm(nanoseconds: Option<u64>) {

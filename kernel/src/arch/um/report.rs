@@ -1,0 +1,50 @@
+//! What a panic shows of the machine: registers, and the chain of calls that led there.
+//!
+//! The process was built as any other, with the information a debugger wants, and the standard library knows how to
+//! read it: so, unlike the bare machine, this one needs no symbol table of its own.
+
+use super::faults;
+use core::fmt::{Result, Write};
+use std::backtrace::Backtrace;
+
+/// Names of the registers, in the order of `struct sigcontext`.
+const NAMES: [&str; 18] = [
+    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rdi", "rsi", "rbp", "rbx", "rdx", "rax", "rcx",
+    "rsp", "rip", "rflags",
+];
+
+/// Writes everything.
+pub fn write(out: &mut dyn Write) -> Result {
+    writeln!(out, "the kernel's registers:")?;
+    match faults::registers() {
+        Some(values) => {
+            let named: [(&str, u64); NAMES.len()] =
+                core::array::from_fn(|place| (NAMES[place], values[place] as u64));
+            registers(out, &named)?;
+        }
+        None => {
+            let (rip, rsp, rbp): (u64, u64, u64);
+            // SAFETY: it only reads.
+            unsafe {
+                core::arch::asm!(
+                    "lea {}, [rip]", "mov {}, rsp", "mov {}, rbp",
+                    out(reg) rip, out(reg) rsp, out(reg) rbp, options(nomem, nostack, preserves_flags)
+                );
+            }
+            registers(out, &[("rip", rip), ("rsp", rsp), ("rbp", rbp)])?;
+        }
+    }
+    writeln!(out, "backtrace:")?;
+    write!(out, "{}", Backtrace::force_capture())
+}
+
+/// Four to a line.
+fn registers(out: &mut dyn Write, values: &[(&str, u64)]) -> Result {
+    for line in values.chunks(4) {
+        for (name, value) in line {
+            write!(out, "  {name:<6} {value:016x}")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
