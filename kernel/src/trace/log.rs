@@ -4,15 +4,22 @@
 //! console. Everything logged while programs run appears between their output, so little is.
 
 use crate::arch::{Hardware, Machine};
-use core::fmt::{self, Write};
+use core::{
+    fmt::{self, Write},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 struct Console;
 
 static CONSOLE: Console = Console;
 
+/// The counter when logging began. It may have run long before the kernel.
+static BEGINNING: AtomicU64 = AtomicU64::new(0);
+
 /// Begins to log, everything Linux would call informational and above.
 pub fn initialize() {
+    BEGINNING.store(Hardware::cycles(), Relaxed);
     if log::set_logger(&CONSOLE).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }
@@ -36,8 +43,9 @@ impl Log for Console {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let microseconds = u128::from(Hardware::cycles()) * 1_000_000
-            / u128::from(Hardware::cycle_counter().frequency.max(1));
+        let cycles = Hardware::cycles().saturating_sub(BEGINNING.load(Relaxed));
+        let microseconds =
+            u128::from(cycles) * 1_000_000 / u128::from(Hardware::cycle_counter().frequency.max(1));
         let (seconds, fraction) = (microseconds / 1_000_000, microseconds % 1_000_000);
         let warning = match record.level() {
             Level::Error => "error: ",
