@@ -13,7 +13,7 @@ endif
 QUIET := $(if $(wildcard target/debug/gnomon),--quiet)
 GNOMON := cargo run $(QUIET) --package gnomon-tools --
 
-.PHONY: help run test image check gdb setup clean
+.PHONY: help run um test image check gdb setup clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -22,10 +22,13 @@ help: ## say what there is
 run: ## build everything and boot it in QEMU: a shell on a terminal, else the demonstration
 	@$(GNOMON) run
 
+um: ## the same as an ordinary process of this system, without QEMU
+	@$(GNOMON) um
+
 test: ## run every test, on the host and on the booted kernel
 	@$(GNOMON) test
 
-image: ## build target/image/{vdso.so,gnomon.elf,initramfs.cpio} and nothing else
+image: ## build target/image/{vdso.so,gnomon.elf,gnomon-um,initramfs.cpio} and nothing else
 	@$(GNOMON) image
 
 check: ## format, lints and documentation, warnings counting as errors

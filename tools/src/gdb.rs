@@ -21,7 +21,7 @@ const FIRST_STOP: &str = "gnomon_kernel::start";
 pub fn run(options: &Options) -> Result<()> {
     setup::packages::install(&setup::packages::MACHINE)?;
     setup::packages::install(&setup::packages::DEBUGGER)?;
-    let image = image::build(options.variant())?;
+    let image = image::build(options.variant(), &[image::Kernel::BareMetal])?;
     let kernel = image.join("gnomon.elf");
     let folder = workspace::target("gdb");
     std::fs::create_dir_all(&folder)?;

@@ -1,4 +1,4 @@
-//! From sources to what boots: the vDSO image, our programs, the kernel with it inside, its symbols, the archive.
+//! From sources to what boots: the vDSO image, our programs, the kernels with it inside, symbols, the archive.
 //!
 //! The order is that of who holds whom: the kernel carries the vDSO image, the archive carries our programs. Each part
 //! is built by cargo in a folder of its own, so that parts with different flags never evict each other, and a product
@@ -12,6 +12,8 @@ use crate::symbols;
 use crate::vdso::{self, BuildOptions};
 use crate::workspace::{self, Variant, shown};
 use anyhow::{Context, Result};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Our programs run on the kernel and on the host alike; the host's target it is.
@@ -19,18 +21,40 @@ const USERLAND_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// One file that needs no loader and is placed where it was linked, the plainest kind an `execve` can meet.
 const USERLAND_FLAGS: &str = "-Ctarget-feature=+crt-static -Crelocation-model=static";
 
-/// Builds everything into the variant's folder and gives that folder.
-pub fn build(variant: Variant) -> Result<PathBuf> {
+/// A kernel, as built for one of the machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// `gnomon.elf`, which takes a compiler for bare metal.
+    BareMetal,
+    /// `gnomon-um`, an ordinary program of the host.
+    UserMode,
+}
+
+/// Both.
+pub const ALL: [Kernel; 2] = [Kernel::BareMetal, Kernel::UserMode];
+
+/// Builds these kernels, and what goes with any, into the variant's folder and gives that folder.
+pub fn build(variant: Variant, kernels: &[Kernel]) -> Result<PathBuf> {
     packages::install(&packages::IMAGE)?;
-    let compiler = KernelCompiler::find_or_make()?;
     let folder = variant.image_directory();
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", shown(&folder)))?;
     say(format_args!("building {}", shown(&folder)));
 
     let vdso = vdso_image(variant)?;
-    let mut kernel = kernel(variant, &vdso, &compiler)?;
-    symbols::fill(&mut kernel).context("the kernel's symbols were not written")?;
-    write_if_changed(&folder.join("gnomon.elf"), &kernel)?;
+    for kernel in kernels {
+        match kernel {
+            Kernel::BareMetal => {
+                let mut file = bare_metal(variant, &vdso)?;
+                symbols::fill(&mut file).context("the kernel's symbols were not written")?;
+                write_if_changed(&folder.join("gnomon.elf"), &file)?;
+            }
+            Kernel::UserMode => {
+                let program = folder.join("gnomon-um");
+                write_if_changed(&program, &user_mode(variant, &vdso)?)?;
+                std::fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+            }
+        }
+    }
 
     let archive = contents::default_archive(&userland()?).context("the archive was not built")?;
     write_if_changed(&folder.join("initramfs.cpio"), &archive.to_bytes())?;
@@ -65,10 +89,25 @@ pub fn userland() -> Result<PathBuf> {
     Ok(folder.join(USERLAND_TARGET).join("userland/gnomon-userland"))
 }
 
-/// Builds the kernel for bare metal; gives its bytes as linked.
-fn kernel(variant: Variant, vdso: &Path, compiler: &KernelCompiler) -> Result<Vec<u8>> {
+/// Builds the kernel as a program of the host; gives its bytes as linked.
+fn user_mode(variant: Variant, vdso: &Path) -> Result<Vec<u8>> {
+    let folder = workspace::target("user-mode");
     let mut build = cargo();
-    kernel_arguments(&mut build, "build", variant, vdso, compiler);
+    build.env("GNOMON_VDSO", vdso);
+    build.args(["build", "--package", "gnomon-kernel", "--release", "--target-dir"]).arg(&folder);
+    if !variant.has_time_namespaces() {
+        build.arg("--no-default-features");
+    }
+    command::run(&mut build, "the user-mode kernel did not build")?;
+    let linked = folder.join("release/gnomon-kernel");
+    std::fs::read(&linked).with_context(|| format!("cannot read {}", shown(&linked)))
+}
+
+/// Builds the kernel for bare metal; gives its bytes as linked.
+fn bare_metal(variant: Variant, vdso: &Path) -> Result<Vec<u8>> {
+    let compiler = KernelCompiler::find_or_make()?;
+    let mut build = cargo();
+    kernel_arguments(&mut build, "build", variant, vdso, &compiler);
     build.arg("--release");
     command::run(&mut build, "the kernel did not build")?;
     let linked = workspace::target("kernel").join(TARGET).join("release/gnomon-kernel");

@@ -16,5 +16,6 @@ pub mod setup;
 pub mod symbols;
 pub mod terminal;
 pub mod test;
+pub mod user_mode;
 pub mod vdso;
 pub mod workspace;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gnomon_tools::{check, gdb, image, run, setup, test, vdso, workspace};
+use gnomon_tools::{check, gdb, image, run, setup, test, user_mode, vdso, workspace};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,9 +19,9 @@ struct Arguments {
 enum Command {
     /// Bring what the machine lacks: QEMU, busybox, the compiler for bare metal, what the tests need
     Setup,
-    /// Build target/image/{vdso.so,gnomon.elf,initramfs.cpio} and nothing else
+    /// Build target/image/{vdso.so,gnomon.elf,gnomon-um,initramfs.cpio} and nothing else
     Image {
-        /// Build the kernel without time namespaces, into target/image-without-time-ns/
+        /// Build the kernels without time namespaces, into target/image-without-time-ns/
         #[arg(long)]
         without_time_ns: bool,
     },
@@ -29,6 +29,14 @@ enum Command {
     Run {
         #[command(flatten)]
         options: run::Options,
+        /// Seconds until a machine that nobody types at is stopped
+        #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+        timeout: u64,
+    },
+    /// Run the user-mode machine, without an emulator: a shell on a terminal, the demonstration for anything else
+    Um {
+        #[command(flatten)]
+        options: user_mode::Options,
         /// Seconds until a machine that nobody types at is stopped
         #[arg(long, value_name = "SECONDS", default_value_t = 120)]
         timeout: u64,
@@ -60,9 +68,10 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup => setup::everything(),
         Command::Image { without_time_ns } => {
-            image::build(workspace::Variant::new(!without_time_ns)).map(drop)
+            image::build(workspace::Variant::new(!without_time_ns), &image::ALL).map(drop)
         }
         Command::Run { options, timeout } => run::run(&options, Duration::from_secs(timeout)),
+        Command::Um { options, timeout } => user_mode::run(&options, Duration::from_secs(timeout)),
         Command::Test => test::everything(),
         Command::Check => check::everything(),
         Command::Gdb(options) => gdb::run(&options),

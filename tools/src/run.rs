@@ -66,7 +66,7 @@ impl Options {
 /// Builds the image and boots it. With nobody at the keyboard the machine has `timeout` to come to its end.
 pub fn run(options: &Options, timeout: Duration) -> Result<()> {
     setup::packages::install(&setup::packages::MACHINE)?;
-    let mut machine = options.machine(image::build(options.variant())?);
+    let mut machine = options.machine(image::build(options.variant(), &[image::Kernel::BareMetal])?);
     let interactive = std::io::stdin().is_terminal();
     let stop = if interactive {
         machine.console = Console::Terminal;
@@ -94,14 +94,17 @@ pub fn run(options: &Options, timeout: Duration) -> Result<()> {
 
 /// What came of a started program.
 #[derive(Debug)]
-enum Watched {
+pub(crate) enum Watched {
+    /// It ended by itself.
     Ended(ExitStatus),
+    /// Its time was over.
     TimedOut,
+    /// Somebody asked us to end.
     ToldToEnd,
 }
 
 /// Starts a program and stays with it until it ends, its time is over, or somebody asks us to end.
-fn watch(command: &mut Command, stop: Option<Instant>) -> Result<Watched> {
+pub(crate) fn watch(command: &mut Command, stop: Option<Instant>) -> Result<Watched> {
     let told = terminal::told_to_end()?;
     let _guard = Guard::new();
     terminal::end_with_us(command);
