@@ -1,6 +1,7 @@
 //! Booting: every machine with every firmware, small and large, one processor and more, to init and to a clean end.
+//! A machine that is a process has nothing of this but its size.
 
-use super::GNOMON;
+use super::{BARE_METAL, USER_MODE};
 use anyhow::{Result, ensure};
 use gnomon_tests::boot::{Boot, Hardware};
 use gnomon_tests::machine::Machine;
@@ -22,7 +23,7 @@ pub fn scenarios() -> Vec<Scenario> {
             for processor in PROCESSORS {
                 let hardware = Hardware { board, firmware, processor, ..Hardware::default() };
                 // The least memory that is promised with one processor, and more of both.
-                all.push(scenario(format!("boot_{name}_{bios}_{processor}"), &GNOMON, move |m| {
+                all.push(scenario(format!("boot_{name}_{bios}_{processor}"), &BARE_METAL, move |m| {
                     to_init_and_back(m, Hardware { memory_mib: 64, processors: 1, ..hardware })?;
                     to_init_and_back(m, Hardware { memory_mib: 1024, processors: 2, ..hardware })
                 }));
@@ -30,7 +31,7 @@ pub fn scenarios() -> Vec<Scenario> {
         }
         // RAM above 4 GiB lies behind a hole, and its addresses do not fit into 32 bits.
         let large = Hardware { board, memory_mib: 5 * 1024, ..Hardware::default() };
-        all.push(scenario(format!("boot_{name}_5_gib"), &GNOMON, move |m| {
+        all.push(scenario(format!("boot_{name}_5_gib"), &BARE_METAL, move |m| {
             to_init_and_back(m, large)?;
             let total = memory_total_kib(m, large)?;
             ensure!(total > 4_800_000, "of 5 GiB only {total} KiB are there");
@@ -38,21 +39,30 @@ pub fn scenarios() -> Vec<Scenario> {
         }));
     }
     let plain = Hardware { board: Board::Microvm, acpi: false, ..Hardware::default() };
-    all.push(scenario("boot_microvm_without_acpi", &GNOMON, move |m| {
+    all.push(scenario("boot_microvm_without_acpi", &BARE_METAL, move |m| {
         to_init_and_back(m, plain)?;
         to_init_and_back(m, Hardware { processors: 2, memory_mib: 64, ..plain })
     }));
     // More processors than the kernel has places for must not keep it from booting.
     let many = Hardware { processors: 12, ..Hardware::default() };
-    all.push(scenario("boot_12_processors", &GNOMON, move |m| to_init_and_back(m, many)));
+    all.push(scenario("boot_12_processors", &BARE_METAL, move |m| to_init_and_back(m, many)));
     for (name, board) in BOARDS {
         let hardware = Hardware { board, exit_device: false, ..Hardware::default() };
-        all.push(scenario(format!("power_off_without_exit_device_{name}"), &GNOMON, move |m| {
+        all.push(scenario(format!("power_off_without_exit_device_{name}"), &BARE_METAL, move |m| {
             m.boot(Boot::default().hardware(hardware).arguments(&["run", "/bin/true"]))?;
             m.expect("init: exit status 0")?;
             m.expect_stand_still()
         }));
     }
+    all.push(scenario("boot_small_and_large", &USER_MODE, |m| {
+        for (memory_mib, least, most) in [(64, 40_000, 65_536), (5 * 1024, 4_800_000, 5 << 20)] {
+            let hardware = Hardware { memory_mib, ..Hardware::default() };
+            to_init_and_back(m, hardware)?;
+            let total = memory_total_kib(m, hardware)?;
+            ensure!((least..=most).contains(&total), "of {memory_mib} MiB {total} KiB are there");
+        }
+        Ok(())
+    }));
     all
 }
 

@@ -3,7 +3,7 @@
 //! With `-icount shift=0` the cycle counter moves by one for each instruction, and `clocks --instructions` prints the
 //! least of many readings. The limits are what Linux 6.18's vDSO takes on the same processor.
 
-use super::GNOMON;
+use super::BARE_METAL;
 use super::boot::FIRST_LINE;
 use anyhow::{Context, Result, ensure};
 use gnomon_tests::boot::{Boot, Hardware};
@@ -33,8 +33,8 @@ const IN_NAMESPACE: &[&str] = &[
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        scenario("instructions_of_a_reading", &GNOMON, of_a_reading),
-        scenario("instructions_without_time_namespaces", &GNOMON, without_time_namespaces),
+        scenario("instructions_of_a_reading", &BARE_METAL, of_a_reading),
+        scenario("instructions_without_time_namespaces", &BARE_METAL, without_time_namespaces),
     ]
 }
 

@@ -3,7 +3,7 @@
 //! The names are `scenario::backend`, so `::linux` filters as well as `shell_` does. Machines run one at a time: two
 //! emulated ones on two cores make every wait and every figure worse.
 
-use gnomon_tests::backend::{Backend, Linux, Qemu};
+use gnomon_tests::backend::{Backend, Linux, Qemu, UserMode};
 use gnomon_tests::figures;
 use gnomon_tests::scenario::Scenario;
 use libtest_mimic::{Arguments, Trial};
@@ -24,11 +24,18 @@ mod selftests;
 mod shell;
 mod without_time_namespaces;
 
-/// Our kernel on bare metal.
-const GNOMON: [&'static dyn Backend; 1] = [&Qemu::Gnomon];
+/// Our kernel on bare metal, for what is about hardware.
+const BARE_METAL: [&'static dyn Backend; 1] = [&Qemu::Gnomon];
+
+/// Our kernel as a process.
+const USER_MODE: [&'static dyn Backend; 2] = [&UserMode::Ourselves, &UserMode::Nobody];
+
+/// Our kernel on any machine.
+const GNOMON: [&'static dyn Backend; 3] = [&UserMode::Ourselves, &UserMode::Nobody, &Qemu::Gnomon];
 
 /// Every machine that runs the default archive.
-const EVERYWHERE: [&'static dyn Backend; 2] = [&Linux, &Qemu::Gnomon];
+const EVERYWHERE: [&'static dyn Backend; 4] =
+    [&Linux, &UserMode::Ourselves, &UserMode::Nobody, &Qemu::Gnomon];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

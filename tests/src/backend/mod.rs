@@ -5,9 +5,11 @@
 
 mod linux;
 mod qemu;
+mod user_mode;
 
 pub use linux::Linux;
 pub use qemu::{Qemu, STOPPED};
+pub use user_mode::UserMode;
 
 use crate::boot::Boot;
 use crate::failure::Result;
