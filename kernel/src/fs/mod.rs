@@ -7,8 +7,8 @@
 //! * [`open`], [`naming`], [`renaming`], [`attributes`], [`mounting`]: what is done with a place; each checks what Linux
 //!   checks, in its order;
 //! * [`mod@file`], [`fd_table`], [`locks`]: open files, whose operations never wait, and their descriptors;
-//! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`event_file`], [`console`] with [`terminal`], [`devices`],
-//!   [`nsfs`], [`proc`], [`sysfs`], and [`pseudo`] for what has no name.
+//! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`event_file`], [`timer_file`], [`console`] with [`terminal`],
+//!   [`devices`], [`nsfs`], [`proc`], [`sysfs`], and [`pseudo`] for what has no name.
 //!
 //! Tasks stand above this folder: what files must know of who acts, they ask an [`Actor`]. (Only [`proc`], which tells of
 //! tasks, stands above them.)
@@ -41,6 +41,7 @@ pub mod renaming;
 pub mod sysfs;
 pub mod terminal;
 pub mod text_busy;
+pub mod timer_file;
 pub mod tmpfs;
 pub mod walk;
 

@@ -7,12 +7,14 @@ use crate::{
     abi::{ClockId, Errno, NANOSECONDS_PER_SECOND, Result, TaskId, Timespec, Timeval, UserPointer, linux},
     ns::Capability,
     task::{
-        self,
-        serve::{Restart, Resumed},
+        serve::Restart,
+        table,
+        timers::{posix::TimerClock, processor::ProcessorClock},
     },
     time::{
         self, HostClock, TICK,
-        events::{self, Deadline, NEVER},
+        events::{self, Deadline},
+        timer::Moment,
     },
 };
 use alloc::{boxed::Box, sync::Arc};
@@ -23,12 +25,57 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 enum Clock {
     /// One of the host's, shifted by the caller's namespace.
     Host(HostClock),
-    /// The processor time of a process; 0 is the caller's.
-    Process(TaskId),
-    /// The processor time of a thread; 0 is the caller.
-    Thread(TaskId),
+    /// The processor time of a process or a thread.
+    Processor(Processor),
     /// REALTIME_ALARM or BOOTTIME_ALARM: they need a device that can wake the machine, and there is none.
     Alarm,
+}
+
+/// A clock of processor time, as its id says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Processor {
+    /// The process or thread; 0 is the caller's own.
+    number: TaskId,
+    is_thread: bool,
+    /// Without the time spent in the kernel.
+    only_user: bool,
+}
+
+impl Processor {
+    const OWN_PROCESS: Self = Self { number: 0, is_thread: false, only_user: false };
+    const OWN_THREAD: Self = Self { is_thread: true, ..Self::OWN_PROCESS };
+
+    /// By the id that clock_getcpuclockid(3) makes: the number of a process or thread, inverted, above three bits of which
+    /// the lowest two say what is measured (user and system time, user time, and both again) and the third that it is a
+    /// thread. Two bits set mean a descriptor, which no device here can be.
+    fn new(id: i32) -> Option<Self> {
+        const THREAD: i32 = 4;
+        const KIND: i32 = 3;
+        const ONLY_USER: i32 = 1;
+        const DESCRIPTOR: i32 = 3;
+        let number = !(id >> 3) as TaskId;
+        (id & KIND != DESCRIPTOR).then_some(Self {
+            number,
+            is_thread: id & THREAD != 0,
+            only_user: id & KIND == ONLY_USER,
+        })
+    }
+
+    /// The clock itself. Errors: EINVAL for a process that is not there, or a thread that is not of the caller's process.
+    fn find(self, caller: &Caller<'_>) -> Result<ProcessorClock> {
+        let Self { number, only_user, .. } = self;
+        if self.is_thread {
+            let own = number == 0 || number == caller.task.id();
+            let task = if own { Some(caller.task.clone()) } else { table::task(number) };
+            let task = task.filter(|task| Arc::ptr_eq(task.process(), caller.task.process()));
+            let task =
+                task.ok_or_else(|| Errno::EINVAL.because("no thread of this process has this clock"))?;
+            return Ok(ProcessorClock::of_thread(&task, only_user));
+        }
+        let process = if number == 0 { Some(caller.task.process().clone()) } else { table::process(number) };
+        let process = process.ok_or_else(|| Errno::EINVAL.because("no process has this clock"))?;
+        Ok(ProcessorClock::of_process(&process, only_user))
+    }
 }
 
 impl Clock {
@@ -37,31 +84,17 @@ impl Clock {
         Ok(match id {
             ClockId::REALTIME => Self::Host(HostClock::Realtime),
             ClockId::MONOTONIC => Self::Host(HostClock::Monotonic),
-            ClockId::PROCESS_CPUTIME => Self::Process(0),
-            ClockId::THREAD_CPUTIME => Self::Thread(0),
+            ClockId::PROCESS_CPUTIME => Self::Processor(Processor::OWN_PROCESS),
+            ClockId::THREAD_CPUTIME => Self::Processor(Processor::OWN_THREAD),
             ClockId::MONOTONIC_RAW => Self::Host(HostClock::MonotonicRaw),
             ClockId::REALTIME_COARSE => Self::Host(HostClock::RealtimeCoarse),
             ClockId::MONOTONIC_COARSE => Self::Host(HostClock::MonotonicCoarse),
             ClockId::BOOTTIME => Self::Host(HostClock::Boottime),
             ClockId::TAI => Self::Host(HostClock::Tai),
             ClockId::REALTIME_ALARM | ClockId::BOOTTIME_ALARM => Self::Alarm,
-            ClockId(id @ ..0) => Self::of_task(id).ok_or_else(Self::unknown)?,
+            ClockId(id @ ..0) => Self::Processor(Processor::new(id).ok_or_else(Self::unknown)?),
             _ => return Err(Self::unknown()),
         })
-    }
-
-    /// The clock of some task, by the id that clock_getcpuclockid(3) makes: the task's number inverted, above three
-    /// bits of which the lowest two say what is measured (user and system time, user time, both exactly) and the third
-    /// that it is a thread. Two bits set mean a descriptor, which no device here can be.
-    fn of_task(id: i32) -> Option<Self> {
-        const THREAD: i32 = 4;
-        const DESCRIPTOR: i32 = 3;
-        let number = !(id >> 3) as TaskId;
-        match (id & 3 == DESCRIPTOR, id & THREAD != 0) {
-            (true, _) => None,
-            (false, true) => Some(Self::Thread(number)),
-            (false, false) => Some(Self::Process(number)),
-        }
     }
 
     fn unknown() -> Errno {
@@ -78,8 +111,7 @@ impl Clock {
                     .with_namespaces(|namespaces| namespaces.to_inside(clock, host))
                     .unwrap_or(host))
             }
-            Self::Process(number) => Ok(process_of(number, caller)?.times().total() as i64),
-            Self::Thread(number) => thread_time(number, caller),
+            Self::Processor(clock) => clock.find(caller)?.read().ok_or_else(Self::unknown),
             Self::Alarm => Err(Errno::EINVAL.because("an alarm clock needs a device that wakes the machine")),
         }
     }
@@ -94,22 +126,15 @@ impl Clock {
     }
 }
 
-fn process_of(number: TaskId, caller: &Caller<'_>) -> Result<Arc<task::Process>> {
-    match number {
-        0 => Ok(caller.task.process().clone()),
-        _ => task::table::process(number).ok_or_else(|| Errno::EINVAL.because("no process has this clock")),
+/// The clock of this id for a timer, timer_create(2). Errors: EINVAL for none; EOPNOTSUPP for one without timers.
+pub fn timer_clock(caller: &Caller<'_>, id: ClockId) -> Result<TimerClock> {
+    match Clock::new(id)? {
+        Clock::Host(
+            clock @ (HostClock::Realtime | HostClock::Monotonic | HostClock::Boottime | HostClock::Tai),
+        ) => Ok(TimerClock::Host(clock)),
+        Clock::Processor(which) => Ok(TimerClock::Processor(which.find(caller)?)),
+        _ => Err(Errno::EOPNOTSUPP.because("this clock has no timers")),
     }
-}
-
-fn thread_time(number: TaskId, caller: &Caller<'_>) -> Result<i64> {
-    if number == 0 || number == caller.task.id() {
-        return Ok(caller.task.times().total() as i64);
-    }
-    // Only threads of the caller's own process may be asked.
-    task::table::task(number)
-        .filter(|task| Arc::ptr_eq(task.process(), caller.task.process()))
-        .map(|task| task.times().total() as i64)
-        .ok_or_else(|| Errno::EINVAL.because("no thread of this process has this clock"))
 }
 
 /// clock_gettime(2). Errors: EINVAL, then EFAULT.
@@ -232,87 +257,74 @@ pub async fn clock_nanosleep(
     let clock = Clock::new(id)?;
     if matches!(
         clock,
-        Clock::Thread(0)
+        Clock::Processor(Processor::OWN_THREAD)
             | Clock::Host(HostClock::MonotonicRaw | HostClock::RealtimeCoarse | HostClock::MonotonicCoarse)
     ) {
         return Err(Errno::EOPNOTSUPP.because("nobody can sleep on this clock"));
     }
     let requested = caller.space.read(request)?.checked()?;
-    let absolute = flags & linux::TIMER_ABSTIME != 0;
+    let is_absolute = flags & linux::TIMER_ABSTIME != 0;
     match clock {
-        Clock::Host(clock) if absolute => sleep_until(caller, clock, requested).await,
+        Clock::Host(clock) if is_absolute => sleep_until(caller, absolute(caller, clock, requested)).await,
         Clock::Host(_) => sleep_on(caller, Deadline::after(requested), remaining).await,
         Clock::Alarm => {
             Err(Errno::EOPNOTSUPP.because("an alarm clock needs a device that wakes the machine"))
         }
-        _ => sleep_on_processor_time(caller, clock, requested, absolute).await,
+        Clock::Processor(which) => {
+            let clock = which.find(caller)?;
+            if which.is_thread && clock.is_of(caller.task) {
+                return Err(Errno::EINVAL.because("a thread that sleeps uses no processor time"));
+            }
+            let until = |now: i64| if is_absolute { requested } else { now.saturating_add(requested) };
+            let moment = clock.moment(clock.read().map_or(requested, until));
+            if is_absolute {
+                sleep_until(caller, moment).await
+            } else {
+                sleep_on(caller, moment, remaining).await
+            }
+        }
     }
 }
 
-/// Sleeps until a clock shows the caller `inside` nanoseconds. A signal interrupts it for good only if it is handled.
-async fn sleep_until(caller: &mut Caller<'_>, clock: HostClock, inside: i64) -> Result<usize> {
-    let deadline = match clock {
-        HostClock::Realtime => Deadline::Realtime(inside),
-        HostClock::Tai => Deadline::Realtime(inside.saturating_sub(time::tai_offset())),
-        _ => {
-            let host = caller.task.with_namespaces(|namespaces| namespaces.to_host(clock, inside));
-            Deadline::Monotonic(host.unwrap_or(inside))
-        }
-    };
-    match caller.wait(events::sleep_until(deadline)).await {
+/// When a clock shows the caller `inside` nanoseconds: the caller's namespace is looked at now and never again.
+pub fn absolute(caller: &Caller<'_>, clock: HostClock, inside: i64) -> Deadline {
+    let host = caller.task.with_namespaces(|namespaces| namespaces.to_host(clock, inside));
+    Deadline::on(clock, host.unwrap_or(inside))
+}
+
+/// Sleeps until an absolute time. A signal interrupts it for good only if it is handled.
+async fn sleep_until(caller: &mut Caller<'_>, moment: impl Moment<Alarm: Send> + Send) -> Result<usize> {
+    match caller.wait(events::sleep_until(moment)).await {
         Ok(()) => Ok(0),
         Err(_) => Err(Errno::ERESTARTNOHAND),
     }
 }
 
-/// Sleeps until a moment; when a signal comes first, says how long was left.
-async fn sleep_on(
+/// Sleeps until a moment; when a signal comes first, says how long was left, and goes on until then if it may.
+async fn sleep_on<M: Moment<Alarm: Send> + Send + Sync + 'static>(
     caller: &mut Caller<'_>,
-    deadline: Deadline,
+    moment: M,
     remaining: UserPointer<Timespec>,
 ) -> Result<usize> {
-    if caller.wait(events::sleep_until(deadline)).await.is_ok() {
+    if caller.wait(events::sleep_until(moment.clone())).await.is_ok() {
         return Ok(0);
     }
-    let left = deadline.remaining();
-    if left == 0 {
+    let left = moment.distance();
+    if left <= 0 {
         return Ok(0);
     }
     if let Some(remaining) = remaining.optional() {
         caller.space.write(remaining, &Timespec::from_nanoseconds(left))?;
     }
-    if let Deadline::Monotonic(moment) = deadline {
-        let state = [moment, remaining.address() as i64, 0, 0, 0, 0];
-        caller.task.restart_with(Restart { resume: go_on_sleeping, state });
-    }
+    caller.task.restart_with(go_on_sleeping(moment, remaining));
     Err(Errno::ERESTART_RESTARTBLOCK)
 }
 
-/// What restart_syscall(2) does for a sleep: it ends when it would have.
-fn go_on_sleeping<'a>(caller: &'a mut Caller<'_>, [moment, remaining, ..]: [i64; 6]) -> Resumed<'a> {
-    Box::pin(sleep_on(caller, Deadline::Monotonic(moment), UserPointer::new(remaining as usize)))
-}
-
-/// Sleeps until a task has used so much processor time. It cannot use it up faster than time passes, so what is left is
-/// also the earliest moment to look again; a task that does nothing is looked at every tick.
-async fn sleep_on_processor_time(
-    caller: &mut Caller<'_>,
-    clock: Clock,
-    requested: i64,
-    absolute: bool,
-) -> Result<usize> {
-    let start = clock.read(caller)?;
-    let target = if absolute { requested } else { start.saturating_add(requested) };
-    loop {
-        let left = target.saturating_sub(clock.read(caller).unwrap_or(NEVER));
-        if left <= 0 {
-            return Ok(0);
-        }
-        let look_again = Deadline::after(left.max(TICK));
-        if caller.wait(events::sleep_until(look_again)).await.is_err() {
-            return Err(if absolute { Errno::ERESTARTNOHAND } else { Errno::EINTR });
-        }
-    }
+fn go_on_sleeping<M: Moment<Alarm: Send> + Send + Sync + 'static>(
+    moment: M,
+    remaining: UserPointer<Timespec>,
+) -> Restart {
+    Restart::new(move |caller| Box::pin(sleep_on(caller, moment, remaining)))
 }
 
 /// `struct timex`

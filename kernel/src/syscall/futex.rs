@@ -1,6 +1,6 @@
 //! futex(2) and the list of robust ones.
 
-use super::Caller;
+use super::{Caller, clocks::absolute};
 use crate::{
     abi::{Errno, Result, TaskId, Timespec, UserPointer, linux},
     task::{
@@ -71,11 +71,8 @@ fn deadline(caller: &Caller<'_>, command: u32, realtime: bool, time: usize) -> R
     let time = caller.space.read(UserPointer::<Timespec>::new(time))?.checked()?;
     Ok(Some(if command == linux::FUTEX_WAIT {
         Deadline::after(time)
-    } else if realtime {
-        Deadline::Realtime(time)
     } else {
-        let to_host = |namespaces: &crate::ns::Namespaces| namespaces.to_host(HostClock::Monotonic, time);
-        Deadline::Monotonic(caller.task.with_namespaces(to_host).unwrap_or(time))
+        absolute(caller, if realtime { HostClock::Realtime } else { HostClock::Monotonic }, time)
     }))
 }
 

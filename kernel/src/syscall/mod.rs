@@ -5,6 +5,7 @@
 
 mod argument;
 mod table;
+mod timer_files;
 mod timers;
 
 mod attributes;

@@ -51,8 +51,10 @@ pub fn rt_sigaction(
             let flags = new.flags & ActionFlags::all().bits();
             let action = Action { flags, mask: new.mask.without(UNCATCHABLE), ..new };
             let before = actions.set(signal, action);
-            if action.ignores(signal) {
-                caller.task.process().forget_pending(SignalSet::of(signal));
+            match (before.ignores(signal), action.ignores(signal)) {
+                (_, true) => caller.task.process().forget_pending(SignalSet::of(signal)),
+                (true, false) => caller.task.process().signal_matters(signal),
+                (false, false) => {}
             }
             before
         }
@@ -176,7 +178,7 @@ pub async fn rt_sigtimedwait(
 /// restart_syscall(2): goes on with what a signal without a handler interrupted. Errors: EINTR when there is nothing.
 pub async fn restart_syscall(caller: &mut Caller<'_>) -> Result<usize> {
     match caller.task.take_restart() {
-        Some(restart) => (restart.resume)(caller, restart.state).await,
+        Some(restart) => restart.resume(caller).await,
         None => Err(Errno::EINTR.because("there is nothing to go on with")),
     }
 }

@@ -10,7 +10,8 @@
 
 use super::{
     Argument, Caller, attributes, clocks, descriptors, file_io, file_locks, futex, identity, machine, memory,
-    metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals, timers,
+    metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals,
+    timer_files, timers,
 };
 use crate::{
     abi::{Errno, Result},
@@ -175,9 +176,9 @@ table! {
     33 dup2 now descriptors::dup2, 2, "";
     34 pause wait signals::pause, 0, "";
     35 nanosleep wait clocks::nanosleep, 2, "";
-    36 getitimer now timers::getitimer, 2, "ITIMER_REAL";
+    36 getitimer now timers::getitimer, 2, "";
     37 alarm now timers::alarm, 1, "";
-    38 setitimer now timers::setitimer, 3, "ITIMER_REAL";
+    38 setitimer now timers::setitimer, 3, "";
     39 getpid now process::getpid, 0, "";
     40 sendfile wait file_io::sendfile, 4, "";
     56 clone wait process::clone, 5, "time and user namespaces; no tracing, no control groups";
@@ -298,6 +299,11 @@ table! {
     218 set_tid_address now process::set_tid_address, 1, "";
     219 restart_syscall wait signals::restart_syscall, 0, "";
     221 fadvise64 now file_io::fadvise64, 4, "no effect";
+    222 timer_create now timers::timer_create, 3, "no alarm clocks";
+    223 timer_settime now timers::timer_settime, 4, "";
+    224 timer_gettime now timers::timer_gettime, 2, "";
+    225 timer_getoverrun now timers::timer_getoverrun, 1, "";
+    226 timer_delete now timers::timer_delete, 1, "";
     227 clock_settime now clocks::clock_settime, 2, "CLOCK_REALTIME";
     228 clock_gettime now clocks::clock_gettime, 2, "";
     229 clock_getres now clocks::clock_getres, 2, "";
@@ -327,8 +333,11 @@ table! {
     273 set_robust_list now futex::set_robust_list, 2, "";
     274 get_robust_list now futex::get_robust_list, 3, "";
     280 utimensat now metadata::utimensat, 4, "";
+    283 timerfd_create now timer_files::timerfd_create, 2, "";
     284 eventfd now descriptors::eventfd, 1, "";
     285 fallocate now file_io::fallocate, 4, "mode 0, KEEP_SIZE, PUNCH_HOLE";
+    286 timerfd_settime now timer_files::timerfd_settime, 4, "";
+    287 timerfd_gettime now timer_files::timerfd_gettime, 2, "";
     290 eventfd2 now descriptors::eventfd2, 2, "";
     292 dup3 now descriptors::dup3, 3, "";
     293 pipe2 now descriptors::pipe2, 2, "";

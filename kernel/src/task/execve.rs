@@ -244,6 +244,7 @@ fn replace(caller: &mut Caller<'_>, prepared: Prepared, path: &[u8]) -> Result<(
     task.signals.lock().alternate_stack = AlternateStack::default();
     // What the old program had left to go on with is not the new one's.
     let _ = task.take_restart();
+    process.delete_timers();
 
     let before = task.credentials();
     let AfterExec { credentials, secure } = identity;

@@ -83,6 +83,7 @@ fn end_process(process: &Arc<Process>, task: &Task, status: Status) {
         panic!("Attempted to kill init! exitcode={:#010x}", status.encoded());
     }
     super::job_control::leave_terminal(process);
+    process.delete_timers();
     let orphaned = table::groups_orphaned_by(process.id());
     let (heir, thread) = adopter(process);
     hand_over_children(process.id(), task.id(), heir, thread);

@@ -6,6 +6,7 @@
 //!   their [`kinship`]: parents, groups and sessions;
 //! * [`clone`], [`execve`], [`exit`] and [`reap`] are the course of a life, [`init`] where it all begins;
 //! * [`signal`] is what others may do to it; [`job_control`] joins it to a terminal; [`pidfd`] is a process as a file;
+//! * [`timers`] are those that belong to a process, and [`cpu_time`] what some of them go by;
 //! * [`futex`] is how threads wait for each other;
 //! * [`limits`], [`cpu_time`] and [`credentials`] say what it may use, has used, and who it is; [`identity`] is what the machine
 //!   says of itself.
@@ -21,7 +22,6 @@ pub mod exit;
 pub mod futex;
 pub mod identity;
 pub mod init;
-pub mod interval_timer;
 pub mod job_control;
 pub mod kinship;
 pub mod limits;
@@ -34,6 +34,7 @@ pub mod signal;
 pub mod status;
 pub mod table;
 pub mod thread;
+pub mod timers;
 pub mod vfork;
 pub mod wait;
 

@@ -6,15 +6,19 @@
 use super::{
     Task, attention,
     cpu_time::{Times, Usage},
-    interval_timer::IntervalTimer,
     limits::{Limit, Limits, Resource},
     signal::Pending,
     status::Status,
+    timers::{
+        interval::{IntervalTimer, Which},
+        posix::PosixTimers,
+        processor::Alarms,
+    },
 };
 use crate::{
     abi::{Signal, SignalSet, TaskId},
     fs::{File, Path},
-    sync::{SpinLock, WaitQueue},
+    sync::{Once, SpinLock, WaitQueue},
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -36,8 +40,12 @@ pub struct Process {
     pub(super) is_subreaper: AtomicBool,
     /// Whether its memory is its user's own: PR_SET_DUMPABLE.
     pub(super) dumpable: AtomicU32,
-    /// Sends SIGALRM: setitimer(2).
-    pub(super) interval_timer: IntervalTimer,
+    /// setitimer(2): made when they are first set.
+    interval_timers: [Once<Arc<IntervalTimer>>; Which::COUNT],
+    /// timer_create(2). Nothing is taken inside it.
+    pub(super) timers: SpinLock<PosixTimers>,
+    /// Who waits for a moment of its processor time, or of one of its threads'.
+    pub(super) alarms: Alarms,
     start_time: i64,
     /// Nothing is taken inside it.
     limits: SpinLock<Limits>,
@@ -135,7 +143,9 @@ impl Process {
             uses_barriers: AtomicBool::new(false),
             is_subreaper: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
-            interval_timer: IntervalTimer::default(),
+            interval_timers: Default::default(),
+            timers: SpinLock::default(),
+            alarms: Alarms::default(),
             start_time,
             limits: SpinLock::new(limits),
             executable: SpinLock::new(executable),
@@ -252,9 +262,16 @@ impl Process {
         }
     }
 
-    /// Its timer of elapsed time, setitimer(2).
-    pub fn interval_timer(&self) -> &IntervalTimer {
-        &self.interval_timer
+    /// One of its three timers, setitimer(2).
+    pub fn interval_timer(self: &Arc<Self>, which: Which) -> &IntervalTimer {
+        self.interval_timers[which as usize].call_once(|| IntervalTimer::new(self, which))
+    }
+
+    /// Called when a SIGALRM sent to it was taken.
+    pub(super) fn alarm_taken(&self) {
+        if let Some(timer) = self.interval_timers[Which::Real as usize].get() {
+            timer.signal_taken();
+        }
     }
 
     /// A resource limit.

@@ -154,7 +154,7 @@ static IDLE_CYCLES: AtomicU64 = AtomicU64::new(0);
 /// How often a CPU went from one task to another.
 static SWITCHES: AtomicU64 = AtomicU64::new(0);
 
-/// The task this CPU runs, if that can be said without waiting: for a panic.
+/// The task this CPU runs, if there is one. For a panic, it does not wait to find out.
 pub fn current() -> Option<Arc<Task>> {
     CURRENT.get().try_lock().and_then(|task| task.clone())
 }
@@ -198,6 +198,7 @@ fn poll(task: Arc<Task>) {
     *CURRENT.get().lock() = Some(task.clone());
     task.schedule.running.store(true, Relaxed);
     task.cpu_time.resumed();
+    task.process().alarms.resumed(&task);
     events::program_alarm(true);
     if clocksource::is_virtual() {
         record(clocksource::cycles(), task.id(), Event::Runs);
@@ -221,6 +222,7 @@ fn poll(task: Arc<Task>) {
     };
     switches.fetch_add(1, Relaxed);
     task.cpu_time.paused();
+    task.process().alarms.paused();
     task.schedule.running.store(false, Relaxed);
     *CURRENT.get().lock() = None;
 }

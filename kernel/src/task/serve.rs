@@ -69,13 +69,19 @@ pub fn start(task: &Arc<Task>, user: UserContext) {
     sched::start(task, server(task.clone(), user));
 }
 
-/// What a call left to do for restart_syscall(2): how to go on, and what with.
-#[derive(Clone, Copy)]
-pub struct Restart {
+/// What a call left to do for restart_syscall(2), with all that it takes to know.
+pub struct Restart(Box<dyn for<'a> FnOnce(&'a mut Caller<'_>) -> Resumed<'a> + Send>);
+
+impl Restart {
+    /// To go on by this.
+    pub fn new(resume: impl for<'a> FnOnce(&'a mut Caller<'_>) -> Resumed<'a> + Send + 'static) -> Self {
+        Self(Box::new(resume))
+    }
+
     /// Goes on.
-    pub resume: for<'a> fn(&'a mut Caller<'_>, [i64; 6]) -> Resumed<'a>,
-    /// Whatever that needs to know.
-    pub state: [i64; 6],
+    pub fn resume<'a>(self, caller: &'a mut Caller<'_>) -> Resumed<'a> {
+        (self.0)(caller)
+    }
 }
 
 /// A call that goes on.

@@ -430,7 +430,7 @@ impl Task {
 
     /// Says how the call that now fails with ERESTART_RESTARTBLOCK goes on if no handler runs.
     pub fn restart_with(&self, restart: Restart) {
-        *self.restart.lock() = Some(restart);
+        drop(self.restart.replace(Some(restart)));
     }
 
     /// What [`Self::restart_with`] left, once.

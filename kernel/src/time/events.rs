@@ -8,10 +8,11 @@
 use super::{
     clocksource,
     timekeeper::{self, HostClock, WALL_CLOCK_SET, now},
+    timer::Moment,
 };
 use crate::{
     arch::{Hardware, Machine},
-    sync::SpinLock,
+    sync::{Registration, SpinLock},
 };
 use alloc::collections::BTreeMap;
 use core::{
@@ -113,14 +114,16 @@ impl Drop for Armed {
     }
 }
 
-/// A deadline on one of the clocks that tell it: monotonic (and boottime, the same here), or the wall clock, which may be
-/// set while one waits.
+/// A deadline on one of the clocks that tell it: monotonic (and boottime, the same here), or one of the two wall clocks,
+/// which may be set while one waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Deadline {
     /// Host monotonic nanoseconds.
     Monotonic(i64),
     /// Nanoseconds since 1970.
     Realtime(i64),
+    /// The same in atomic time.
+    Tai(i64),
 }
 
 impl From<i64> for Deadline {
@@ -129,50 +132,85 @@ impl From<i64> for Deadline {
     }
 }
 
+/// One alarm for one deadline; off when dropped.
+pub struct Alarm {
+    _armed: Armed,
+    _clock_set: Option<Registration<'static>>,
+}
+
 impl Deadline {
+    /// When a clock of the host shows `at` nanoseconds.
+    pub fn on(clock: HostClock, at: i64) -> Self {
+        match clock {
+            HostClock::Realtime | HostClock::RealtimeCoarse => Self::Realtime(at),
+            HostClock::Tai => Self::Tai(at),
+            _ => Self::Monotonic(at),
+        }
+    }
+
     /// So many nanoseconds from now.
     pub fn after(nanoseconds: i64) -> Self {
         Self::Monotonic(now(HostClock::Monotonic).saturating_add(nanoseconds))
     }
 
+    fn parts(self) -> (HostClock, i64) {
+        match self {
+            Self::Monotonic(at) => (HostClock::Monotonic, at),
+            Self::Realtime(at) => (HostClock::Realtime, at),
+            Self::Tai(at) => (HostClock::Tai, at),
+        }
+    }
+
     /// Nanoseconds left; 0 when it has passed.
     pub fn remaining(self) -> i64 {
-        let (at, now) = match self {
-            Self::Monotonic(at) => (at, now(HostClock::Monotonic)),
-            Self::Realtime(at) => (at, now(HostClock::Realtime)),
-        };
-        at.saturating_sub(now).max(0)
+        self.distance().max(0)
     }
 
     /// Whether it has passed.
     pub fn has_passed(self) -> bool {
-        self.remaining() == 0
-    }
-
-    /// The host monotonic moment at which to look again; if the wall clock is set in between, it will be another.
-    fn moment(self) -> i64 {
-        match self {
-            Self::Monotonic(at) => at,
-            Self::Realtime(_) if self.remaining() == NEVER => NEVER,
-            Self::Realtime(_) => now(HostClock::Monotonic).saturating_add(self.remaining()),
-        }
+        self.distance() <= 0
     }
 }
 
-/// Waits until a deadline has passed, never less.
-pub async fn sleep_until(deadline: impl Into<Deadline>) {
-    let deadline = deadline.into();
-    let mut armed: Option<Armed> = None;
-    let mut clock_set = WALL_CLOCK_SET.registration();
+impl Moment for Deadline {
+    type Alarm = Alarm;
+
+    fn distance(&self) -> i64 {
+        let (clock, at) = self.parts();
+        at.saturating_sub(now(clock))
+    }
+
+    fn later(&self, by: i64) -> Self {
+        let (clock, at) = self.parts();
+        Self::on(clock, at.saturating_add(by))
+    }
+
+    /// What is woken may be woken too early, when the clock is set; it looks again.
+    fn alarm(&self, waker: &Waker) -> Alarm {
+        // Watching the clock before reading it: no setting is missed.
+        let clock_set = (!matches!(self, Self::Monotonic(_))).then(|| {
+            let mut registration = WALL_CLOCK_SET.registration();
+            registration.renew(waker);
+            registration
+        });
+        let moment = match (*self, self.distance()) {
+            (Self::Monotonic(at), _) => at,
+            (_, NEVER) => NEVER,
+            (_, distance) => now(HostClock::Monotonic).saturating_add(distance),
+        };
+        Alarm { _armed: arm(moment, waker.clone()), _clock_set: clock_set }
+    }
+}
+
+/// Waits until a moment has passed, never less.
+pub async fn sleep_until<M: Moment>(moment: M) {
+    let mut alarm = None;
     poll_fn(|context| {
-        if let Deadline::Realtime(_) = deadline {
-            clock_set.renew(context.waker());
-        }
-        if deadline.has_passed() {
+        if moment.distance() <= 0 {
             return Poll::Ready(());
         }
-        // Armed anew each time: a wake-up may have used the old place, or the moment may have moved.
-        armed = Some(arm(deadline.moment(), context.waker().clone()));
+        // Set anew each time: a wake-up may have used the old one, or the moment may have moved.
+        alarm = Some(moment.alarm(context.waker()));
         Poll::Pending
     })
     .await;

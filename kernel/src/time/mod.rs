@@ -11,6 +11,7 @@ pub mod image;
 pub mod publish;
 mod steering;
 pub mod timekeeper;
+pub mod timer;
 pub mod virtual_time;
 
 pub use timekeeper::{

@@ -18,7 +18,7 @@ use crate::{
     sync::{Once, SpinLock, WaitQueue},
     trace::events,
 };
-use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use gnomon_vdso::{clocks::Clock, cycles::Conversion};
 
 /// Nanoseconds between updates while programs run; the step of the coarse clocks. 250 a second.
@@ -174,6 +174,8 @@ static TIMEKEEPER: Once<SpinLock<Timekeeper>> = Once::new();
 static NEXT_TICK: AtomicI64 = AtomicI64::new(0);
 /// Those who wait for a moment of the wall clock, and must look again when it is set.
 pub static WALL_CLOCK_SET: WaitQueue = WaitQueue::new();
+/// How often the wall clock has been set.
+static SETTINGS: AtomicU64 = AtomicU64::new(0);
 
 fn timekeeper() -> &'static SpinLock<Timekeeper> {
     TIMEKEEPER.get().expect("time is initialized before it is asked for")
@@ -300,8 +302,14 @@ pub fn set_realtime(nanoseconds: i64) -> Result<()> {
     keeper.set_realtime(nanoseconds as u64);
     publish::publish(&keeper);
     drop(keeper);
+    SETTINGS.fetch_add(1, Relaxed);
     WALL_CLOCK_SET.wake_all();
     Ok(())
+}
+
+/// How often the wall clock has been set: whoever remembers the number sees that it was.
+pub fn settings() -> u64 {
+    SETTINGS.load(Relaxed)
 }
 
 /// CLOCK_TAI is so many nanoseconds ahead of CLOCK_REALTIME.

@@ -72,6 +72,10 @@ pub fn main(arguments: &[OsString]) -> i32 {
             let (user, group) = (id(libc::SYS_getuid), id(libc::SYS_getgid));
             say!("{user} {} {group} {} {secure}", id(libc::SYS_geteuid), id(libc::SYS_getegid));
         }
+        Some("sleep-milliseconds") => {
+            let length = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+            time::sleep(length * time::MILLISECOND);
+        }
         Some("exit") => return words.get(1).and_then(|word| word.parse().ok()).unwrap_or(0),
         _ => return 2,
     }

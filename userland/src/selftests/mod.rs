@@ -16,6 +16,7 @@ mod files;
 mod freezing;
 mod futex_time;
 pub mod helper;
+mod interval_timers;
 mod leaks;
 mod lifecycle;
 mod mappings;
@@ -39,6 +40,8 @@ mod special_mappings;
 mod support;
 mod threads;
 mod threads_and_namespaces;
+mod timer_files;
+mod timers;
 mod unshare_rules;
 mod user_namespaces;
 mod vdso_functions;
@@ -80,6 +83,9 @@ selftests! {
     clock_rules
     sleeping
     futex_time
+    timer_files
+    timers
+    interval_timers
     proc_time
     nsfs
     namespace_limit

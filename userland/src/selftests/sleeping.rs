@@ -12,17 +12,18 @@ use crate::system::process;
 use crate::system::time::{self, MILLISECOND, SECOND};
 
 /// How long the sleeps here are.
-const NAP: i64 = 20 * MILLISECOND;
+pub const NAP: i64 = 20 * MILLISECOND;
 /// How much later than asked a sleep may end on a busy, emulated machine.
-const LATE: i64 = 2 * SECOND;
+pub const LATE: i64 = 2 * SECOND;
 
 /// As far back as the clocks allow, in whole seconds.
-fn behind() -> Result<Offsets, Why> {
+pub fn behind() -> Result<Offsets, Why> {
     let back = |clock| -> Result<i64, Why> { Ok(-(time::read_by_call(clock)? / SECOND) * SECOND) };
     Ok(Offsets { monotonic: back(libc::CLOCK_MONOTONIC)?, boottime: back(libc::CLOCK_BOOTTIME)? })
 }
 
-fn enter(place: &str) -> Outcome {
+/// Goes to that place: into a namespace ahead or behind, or nowhere.
+pub fn enter(place: &str) -> Outcome {
     let offsets = match place {
         "ahead" => FAR,
         "behind" => behind()?,
@@ -33,7 +34,7 @@ fn enter(place: &str) -> Outcome {
 }
 
 /// How long `work` takes on the host, by a clock that no namespace shifts.
-fn duration(work: impl FnOnce() -> Outcome) -> Result<i64, Why> {
+pub fn duration(work: impl FnOnce() -> Outcome) -> Result<i64, Why> {
     let before = time::read_by_call(libc::CLOCK_REALTIME)?;
     work()?;
     Ok(time::read_by_call(libc::CLOCK_REALTIME)? - before)
@@ -46,7 +47,7 @@ extern "C" fn handler(_signal: i32) {
 }
 
 /// A process that sends SIGUSR1 to this one after a nap, for a handler without SA_RESTART.
-fn interrupter() -> Result<Running, Why> {
+pub fn interrupter() -> Result<Running, Why> {
     // SAFETY: the handler only counts.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();

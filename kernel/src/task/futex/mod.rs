@@ -10,10 +10,7 @@ pub mod robust;
 
 pub use operation::Operation;
 
-use super::{
-    Caller,
-    serve::{Restart, Resumed},
-};
+use super::{Caller, serve::Restart};
 use crate::{
     abi::{Errno, Result},
     mm::{AddressSpace, user::FutexKey},
@@ -129,24 +126,15 @@ pub async fn wait(
     match (outcome, deadline) {
         (Ok(_), _) => Err(Errno::ETIMEDOUT),
         (Err(error), None) => Err(error),
-        (Err(_), Some(deadline)) => {
-            let (kind, moment) = match deadline {
-                Deadline::Monotonic(moment) => (0, moment),
-                Deadline::Realtime(moment) => (1, moment),
-            };
-            let state =
-                [word.address as i64, word.shared.into(), expected.into(), bitset.into(), kind, moment];
-            caller.task.restart_with(Restart { resume: go_on_waiting, state });
+        (Err(_), Some(_)) => {
+            caller.task.restart_with(go_on_waiting(word, expected, bitset, deadline));
             Err(Errno::ERESTART_RESTARTBLOCK)
         }
     }
 }
 
-fn go_on_waiting<'a>(caller: &'a mut Caller<'_>, state: [i64; 6]) -> Resumed<'a> {
-    let [address, shared, expected, bitset, kind, moment] = state;
-    let word = Word { address: address as usize, shared: shared != 0 };
-    let deadline = if kind == 0 { Deadline::Monotonic(moment) } else { Deadline::Realtime(moment) };
-    Box::pin(wait(caller, word, expected as u32, bitset as u32, Some(deadline)))
+fn go_on_waiting(word: Word, expected: u32, bitset: u32, deadline: Option<Deadline>) -> Restart {
+    Restart::new(move |caller| Box::pin(wait(caller, word, expected, bitset, deadline)))
 }
 
 /// How many a count from a program stands for: Linux wakes one before it compares.

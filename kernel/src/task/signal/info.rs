@@ -14,6 +14,8 @@ pub mod code {
     pub const USER: i32 = linux::SI_USER as i32;
     /// By the kernel.
     pub const KERNEL: i32 = linux::SI_KERNEL as i32;
+    /// By a timer of timer_create(2).
+    pub const TIMER: i32 = linux::SI_TIMER;
     /// By tkill(2) or tgkill(2).
     pub const THREAD: i32 = linux::SI_TKILL;
 }
@@ -79,6 +81,16 @@ impl SignalInfo {
         system_ticks: u64,
     ) -> Self {
         Self::new(signal, code, [pair(process, user), pair(status as u32, 0), user_ticks, system_ticks])
+    }
+
+    /// From a timer, timer_create(2).
+    pub const fn timer(signal: Signal, timer: i32, value: u64) -> Self {
+        Self::new(signal, code::TIMER, [pair(timer as u32, 0), value, 0, 0])
+    }
+
+    /// Says how often a timer expired beyond the first time.
+    pub const fn set_overrun(&mut self, overrun: i32) {
+        self.fields[0] = pair(self.fields[0] as u32, overrun as u32);
     }
 
     /// What is told of a signal whose details were lost because the queue was full: signal(7).

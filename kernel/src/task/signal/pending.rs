@@ -38,8 +38,53 @@ impl Drop for Charge {
     }
 }
 
+/// What sends a signal and has more to say when it is taken: a timer.
+pub trait Source: Send + Sync {
+    /// Completes what comes with the signal. False: it is out of date, and nobody is to see it. Called without any lock.
+    fn taken(&self, info: &mut SignalInfo) -> bool;
+
+    /// It was taken or forgotten. Called under any lock.
+    fn no_longer_pending(&self);
+}
+
+/// That a signal of a source is pending, or about to be.
+pub struct Pledge(Arc<dyn Source>);
+
+impl Pledge {
+    /// That of this source.
+    pub fn new(source: Arc<dyn Source>) -> Self {
+        Self(source)
+    }
+}
+
+impl Drop for Pledge {
+    fn drop(&mut self) {
+        self.0.no_longer_pending();
+    }
+}
+
+/// A signal that was taken out, to be looked at once no lock is held.
+pub struct Taken {
+    info: SignalInfo,
+    pledge: Option<Pledge>,
+}
+
+impl Taken {
+    /// What came with it; `None` when it is out of date.
+    pub fn complete(mut self) -> Option<SignalInfo> {
+        let is_valid = self.pledge.as_ref().is_none_or(|pledge| pledge.0.taken(&mut self.info));
+        is_valid.then_some(self.info)
+    }
+
+    /// Which signal.
+    pub fn number(&self) -> Option<Signal> {
+        self.info.number()
+    }
+}
+
 struct Entry {
     info: SignalInfo,
+    pledge: Option<Pledge>,
     _charge: Option<Charge>,
 }
 
@@ -65,7 +110,13 @@ impl Pending {
     /// Adds a signal with its details.
     pub fn push(&mut self, signal: Signal, info: SignalInfo, charge: Option<Charge>) {
         self.set.insert(signal);
-        self.queue.push_back(Entry { info, _charge: charge });
+        self.queue.push_back(Entry { info, pledge: None, _charge: charge });
+    }
+
+    /// Adds one of a source that keeps its own count: it is queued even if the signal is pending already.
+    pub fn push_from(&mut self, signal: Signal, info: SignalInfo, pledge: Pledge) {
+        self.set.insert(signal);
+        self.queue.push_back(Entry { info, pledge: Some(pledge), _charge: None });
     }
 
     /// Adds a signal whose details nobody has room for.
@@ -74,20 +125,20 @@ impl Pending {
     }
 
     /// Takes out the first that is not in `blocked`.
-    pub fn take(&mut self, blocked: SignalSet) -> Option<SignalInfo> {
+    pub fn take(&mut self, blocked: SignalSet) -> Option<Taken> {
         let deliverable = self.set.without(blocked);
         let urgent = SignalSet(deliverable.0 & SYNCHRONOUS.0);
         let signal = urgent.first().or(deliverable.first())?;
         let is_it = |entry: &Entry| entry.info.signal == signal.number() as i32;
         let Some(place) = self.queue.iter().position(is_it) else {
             self.set.remove(signal);
-            return Some(SignalInfo::forgotten(signal));
+            return Some(Taken { info: SignalInfo::forgotten(signal), pledge: None });
         };
-        let info = self.queue.remove(place)?.info;
+        let Entry { info, pledge, .. } = self.queue.remove(place)?;
         if !self.queue.iter().skip(place).any(is_it) {
             self.set.remove(signal);
         }
-        Some(info)
+        Some(Taken { info, pledge })
     }
 
     /// Forgets every signal in the set.
@@ -119,15 +170,18 @@ mod tests {
         for (number, sender) in [(40, 1), (34, 2), (15, 3), (15, 4), (40, 5), (11, 6), (2, 7)] {
             send(&mut pending, number, sender);
         }
-        let order: Vec<_> = core::iter::from_fn(|| pending.take(SignalSet::of(signal(2))))
+        let order: Vec<_> = core::iter::from_fn(|| pending.take(SignalSet::of(signal(2)))?.complete())
             .map(|info| (info.signal, info.process()))
             .collect();
         assert_eq!(order, [(11, 6), (15, 3), (34, 2), (40, 1), (40, 5)]);
         assert_eq!(pending.set(), SignalSet::of(signal(2)));
         pending.discard(SignalSet::of(signal(2)));
-        assert_eq!(pending.take(SignalSet::EMPTY), None);
+        assert!(pending.take(SignalSet::EMPTY).is_none());
         pending.push_forgotten(signal(50));
-        assert_eq!(pending.take(SignalSet::EMPTY), Some(SignalInfo::forgotten(signal(50))));
+        assert_eq!(
+            pending.take(SignalSet::EMPTY).unwrap().complete(),
+            Some(SignalInfo::forgotten(signal(50)))
+        );
         assert!(pending.set().is_empty());
     }
 

@@ -8,7 +8,7 @@ use super::{
     action::{self, DefaultAction, STOPPING},
     info::{SignalInfo, code},
     notify,
-    pending::{Charge, FIRST_REAL_TIME},
+    pending::{Charge, FIRST_REAL_TIME, Pending, Pledge},
 };
 use crate::{
     abi::{Errno, Result, Signal, SignalSet, TaskId},
@@ -34,12 +34,18 @@ enum Target<'a> {
 
 /// Sends a signal to one thread. Errors: EAGAIN when a program queues more than RLIMIT_SIGPENDING.
 pub fn send_to_task(task: &Arc<Task>, info: SignalInfo) -> Result<()> {
-    send(Target::Thread(task), info)
+    send(Target::Thread(task), info, None)
 }
 
 /// Sends a signal to a process. Errors: as [`send_to_task`].
 pub fn send_to_process(process: &Arc<Process>, info: SignalInfo) -> Result<()> {
-    send(Target::Process(process), info)
+    send(Target::Process(process), info, None)
+}
+
+/// Sends a signal of something that keeps its own count of those pending, to a process or one thread of it.
+pub fn from_source(process: &Arc<Process>, thread: Option<&Arc<Task>>, info: SignalInfo, pledge: Pledge) {
+    // It is never refused: room for it was set aside before.
+    let _ = send(thread.map_or(Target::Process(process), Target::Thread), info, Some(pledge));
 }
 
 /// Sends a signal to every process of a group. Errors: ESRCH when there is none; else the last one's.
@@ -51,7 +57,7 @@ pub fn send_to_group(group: TaskId, info: SignalInfo) -> Result<()> {
     result
 }
 
-fn send(target: Target<'_>, info: SignalInfo) -> Result<()> {
+fn send(target: Target<'_>, info: SignalInfo, pledge: Option<Pledge>) -> Result<()> {
     let Some(signal) = info.number() else { return Ok(()) };
     let process = match target {
         Target::Thread(task) => task.process(),
@@ -62,7 +68,7 @@ fn send(target: Target<'_>, info: SignalInfo) -> Result<()> {
         return Ok(());
     }
     let continued = settle_stops(&mut state, signal);
-    let result = accept(&mut state, process, target, signal, info);
+    let result = accept(&mut state, process, target, signal, info, pledge);
     drop(state);
     if continued {
         notify::parent(process, Event::Continued);
@@ -95,6 +101,7 @@ fn accept(
     target: Target<'_>,
     signal: Signal,
     info: SignalInfo,
+    pledge: Option<Pledge>,
 ) -> Result<()> {
     let Some(addressee) = choose(state, process, target, signal) else { return Ok(()) };
     let action = addressee.actions().get(signal);
@@ -115,7 +122,12 @@ fn accept(
         state.end(Status::Killed(signal));
         return Ok(());
     }
-    queue(state, &addressee, target, signal, info)?;
+    match pledge {
+        Some(pledge) => {
+            with_pending(state, &addressee, target, |pending| pending.push_from(signal, info, pledge))
+        }
+        None => queue(state, &addressee, target, signal, info)?,
+    }
     let signals = addressee.signals.lock();
     let (wanted, awaited) = (signals.wants(signal), signals.awaited.contains(signal));
     drop(signals);
@@ -159,17 +171,22 @@ fn queue(
     if forgotten && info.is_from_program() && info.code != code::USER && info.code != code::THREAD {
         return Err(Errno::EAGAIN.because("RLIMIT_SIGPENDING signals are queued already"));
     }
-    let mut signals = addressee.signals.lock();
-    let pending = match target {
-        Target::Thread(_) => &mut signals.pending,
-        Target::Process(_) => &mut state.pending,
-    };
-    if forgotten {
-        pending.push_forgotten(signal);
-    } else if pending.would_take(signal) {
-        pending.push(signal, info, charge);
-    }
+    with_pending(state, addressee, target, |pending| {
+        if forgotten {
+            pending.push_forgotten(signal);
+        } else if pending.would_take(signal) {
+            pending.push(signal, info, charge);
+        }
+    });
     Ok(())
+}
+
+/// Where signals for the target are kept.
+fn with_pending(state: &mut State, addressee: &Task, target: Target<'_>, keep: impl FnOnce(&mut Pending)) {
+    match target {
+        Target::Thread(_) => keep(&mut addressee.signals.lock().pending),
+        Target::Process(_) => keep(&mut state.pending),
+    }
 }
 
 /// Sends a signal that cannot be refused, about something the thread itself has done: if it blocks or ignores it, its

@@ -3,6 +3,7 @@
 use super::{
     action::{self, Action, ActionFlags, DefaultAction},
     info::SignalInfo,
+    pending::Taken,
     stop,
 };
 use crate::{
@@ -32,16 +33,21 @@ pub struct Delivery {
 pub fn next(task: &Arc<Task>) -> Option<Delivery> {
     loop {
         let process = task.process();
-        let mut state = process.state.lock();
-        if state.life != Life::Running {
-            return None;
-        }
-        let blocked = task.signals.lock().blocked;
-        let Some(info) = take(task, &mut state, blocked) else {
-            task.attention.clear(attention::SIGNAL);
-            return None;
+        let (taken, continues) = {
+            let mut state = process.state.lock();
+            if state.life != Life::Running {
+                return None;
+            }
+            let blocked = task.signals.lock().blocked;
+            let Some(taken) = take(task, &mut state, blocked) else {
+                task.attention.clear(attention::SIGNAL);
+                return None;
+            };
+            (taken, state.continues)
         };
-        let Some(signal) = info.number() else { continue };
+        let Some((info, signal)) = taken.complete().and_then(|info| Some((info, info.number()?))) else {
+            continue;
+        };
         let actions = task.actions();
         let action = actions.get(signal);
         match action.handler {
@@ -60,12 +66,10 @@ pub fn next(task: &Arc<Task>) -> Option<Delivery> {
         match action::default_of(signal) {
             DefaultAction::Ignore | DefaultAction::Continue => continue,
             DefaultAction::Terminate | DefaultAction::DumpCore => {
-                state.end(Status::Killed(signal));
+                process.end(Status::Killed(signal));
                 return None;
             }
             DefaultAction::Stop => {
-                let continues = state.continues;
-                drop(state);
                 // An orphaned group has nobody who would continue it, so the terminal's stops are not for it.
                 if signal != Signal::SIGSTOP && table::is_group_orphaned(process.group_id()) {
                     continue;
@@ -78,27 +82,37 @@ pub fn next(task: &Arc<Task>) -> Option<Delivery> {
     }
 }
 
-/// Takes the first pending signal that is not in `blocked`: the thread's own before its process'.
-pub fn take(task: &Task, state: &mut State, blocked: SignalSet) -> Option<SignalInfo> {
+/// Takes the first pending signal that is not in `blocked`: the thread's own before its process'. It is to be completed
+/// when no lock is held any more.
+pub fn take(task: &Task, state: &mut State, blocked: SignalSet) -> Option<Taken> {
     let own = task.signals.lock().pending.take(blocked);
-    let info = own.or_else(|| state.pending.take(blocked));
+    let taken = own.or_else(|| {
+        let taken = state.pending.take(blocked)?;
+        if taken.number() == Some(Signal::SIGALRM) {
+            task.process().alarm_taken();
+        }
+        Some(taken)
+    });
     task.look_again(state);
-    info
+    taken
 }
 
 impl Task {
+    /// Takes one of these signals if it is pending, blocked or not.
+    pub fn take_pending(&self, wanted: SignalSet) -> Option<SignalInfo> {
+        loop {
+            let taken = take(self, &mut self.process().state.lock(), SignalSet(!wanted.0))?;
+            if let Some(info) = taken.complete() {
+                return Some(info);
+            }
+        }
+    }
+
     /// Waits until one of these signals is pending, blocked or not, and takes it: sigwaitinfo(2).
     pub async fn awaited_signal(&self, awaited: SignalSet) -> SignalInfo {
         // The signals stay blocked meanwhile; being awaited, they are kept even if they would be ignored.
         let _awaiting = Awaiting::new(self, awaited);
-        poll_fn(|_| {
-            let mut state = self.process().state.lock();
-            match take(self, &mut state, SignalSet(!awaited.0)) {
-                Some(info) => Poll::Ready(info),
-                None => Poll::Pending,
-            }
-        })
-        .await
+        poll_fn(|_| self.take_pending(awaited).map_or(Poll::Pending, Poll::Ready)).await
     }
 }
 
