@@ -16,6 +16,7 @@
 mod um;
 #[cfg(target_os = "none")]
 mod x86_64;
+mod xsave;
 
 // Plain computations of the bare machine, which any machine can test.
 #[cfg(all(test, not(target_os = "none")))]
@@ -128,7 +129,8 @@ pub enum Trap {
 /// A processor exception other than a page fault, already in the terms of siginfo: sigaction(2).
 #[derive(Clone, Copy, Debug)]
 pub struct Exception {
-    /// The signal Linux sends for it: SIGILL, SIGFPE, SIGTRAP, SIGBUS or SIGSEGV.
+    /// The signal Linux sends for it: SIGILL, SIGFPE, SIGTRAP, SIGBUS or SIGSEGV. SIGKILL if the machine has lost what the
+    /// program ran in.
     pub signal: crate::abi::Signal,
     /// `si_code`: ILL_ILLOPN, FPE_INTDIV, TRAP_BRKPT, SI_KERNEL …
     pub code: i32,

@@ -14,3 +14,24 @@ pub const USER_END: usize = 0x7ff0_0000_0000;
 pub const STUB: usize = USER_END;
 /// Where the slots begin, one behind the other.
 pub const SLOTS: usize = STUB + 0x10_0000;
+/// Bytes of a slot, and what it is aligned to.
+pub const SLOT_SIZE: usize = 0x8000;
+/// One past the last address any host process has.
+pub const HOST_END: usize = 0x7fff_ffff_f000;
+
+/// In a slot: the program's segment bases, which signal frames do not hold. The stub writes them on the way in and loads
+/// them on the way out.
+pub const BASES: usize = 0;
+/// In a slot: how many operations there are, for the start of the first process alone.
+pub const START_COUNT: usize = 16;
+/// In a slot: the operations.
+pub const OPERATIONS: usize = 64;
+/// The most operations a slot has room for.
+pub const MOST_OPERATIONS: usize = (STACK - OPERATIONS) / 64;
+/// In a slot: the stack that host signals are taken on, up to the end.
+pub const STACK: usize = 0x1000;
+
+/// The file descriptor of RAM in host processes.
+pub const RAM_DESCRIPTOR: i32 = 3;
+/// The file descriptor of the slots' memory in host processes.
+pub const SLOTS_DESCRIPTOR: i32 = 4;

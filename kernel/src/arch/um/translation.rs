@@ -1,58 +1,397 @@
-//! A page table as a sorted map: nothing reads it but the kernel.
+//! A page table that only the kernel reads, and a host process whose mappings follow it.
 //!
-//! It takes one frame for its root, as a processor's table would, so that accounts of frames come out alike.
+//! The host's mappings are to this table what a translation buffer is to a processor's: they may always lack something, as
+//! a fault then brings it in ([`Space::operations`]), and they may be dropped altogether; but what is taken away here
+//! must be gone there before the program runs again. So only what takes something away is remembered, as ranges to look
+//! through ([`Space::stale`]), and what to do about it is found out when the program is about to run: by then changes that
+//! follow each other have become one range, and what was done and undone has gone.
+//!
+//! What is brought in is more than the page that faulted: all its neighbours whose frames are neighbours too, for one
+//! operation maps them all. A host has only so many mappings to give (65 530), and what it has too few of is had by
+//! dropping all ([`Space::forget`]).
+//!
+//! The entries lie in leaves of a page each, as a processor's do, in frames that are accounted for as tables; a program
+//! that maps a page here and a page there pays for it. Above them is a sorted map.
 
+use super::entry::{Entry, Host};
+use super::memory;
+use super::operation::{self, Operation};
+use super::process::Process;
 use crate::abi::Result;
-use crate::arch::{Frame, Mapping, Permissions, TableFrames, TableRoot, Translation};
+use crate::arch::{Frame, Mapping, PAGE_SIZE, Permissions, TableFrames, TableRoot, Translation};
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use core::ops::Range;
 
+/// Entries in a leaf.
+const ENTRIES: usize = PAGE_SIZE / size_of::<u64>();
+/// Bytes of a program's memory that a leaf tells of.
+const LEAF_SPAN: usize = ENTRIES * PAGE_SIZE;
+/// How far from a faulting page others are brought in with it, in pages.
+const REACH: usize = 64;
+/// More operations than this at once, and everything is dropped instead.
+const MOST_OPERATIONS: usize = 256;
+/// More stale ranges than this are joined to one.
+const MOST_RANGES: usize = 32;
+
 /// The page table of one address space.
-pub struct Table {
-    root: Frame,
-    pages: BTreeMap<usize, Mapping>,
+pub struct Table(Arc<spin::Mutex<Space>>);
+
+/// What a [`TableRoot`] leads to.
+pub struct Space {
+    /// By what of the address counts leaves.
+    leaves: BTreeMap<usize, Leaf>,
     frames: &'static dyn TableFrames,
+    /// Where the host may have more than it should.
+    stale: Vec<Range<usize>>,
+    /// The host process, once a program has run here.
+    pub process: Option<Arc<Process>>,
+}
+
+/// A frame full of entries.
+struct Leaf {
+    frame: Frame,
+    /// How many are not zero.
+    used: usize,
+}
+
+impl Leaf {
+    fn entries(&mut self) -> &mut [u64; ENTRIES] {
+        // SAFETY: the frame is this leaf's alone, and was filled with zeros when it was taken.
+        unsafe { memory::pointer(self.frame).cast().as_mut() }
+    }
+
+    fn get(&self, index: usize) -> Entry {
+        // SAFETY: as above.
+        let entries: &[u64; ENTRIES] = unsafe { memory::pointer(self.frame).cast().as_ref() };
+        Entry::unpack(entries[index])
+    }
+
+    fn set(&mut self, index: usize, entry: Entry) {
+        let word = &mut self.entries()[index];
+        let (before, after) = (*word != 0, entry != Entry::NONE);
+        *word = entry.pack();
+        self.used = self.used + usize::from(after) - usize::from(before);
+    }
+}
+
+/// Which leaf a page is told of in, and where in it.
+fn place(page: usize) -> (usize, usize) {
+    (page / LEAF_SPAN, page / PAGE_SIZE % ENTRIES)
+}
+
+impl Space {
+    /// The space that a root names.
+    ///
+    /// # Safety
+    /// The table the root came from lives for as long as what is returned is used.
+    pub unsafe fn of<'a>(root: TableRoot) -> &'a spin::Mutex<Self> {
+        let space = core::ptr::with_exposed_provenance::<spin::Mutex<Self>>(root.0 as usize);
+        // SAFETY: `Table::root` made the number from such a reference, and the caller promises that it still is one.
+        unsafe { &*space }
+    }
+
+    fn entry(&self, page: usize) -> Entry {
+        let (leaf, index) = place(page);
+        self.leaves.get(&leaf).map_or(Entry::NONE, |leaf| leaf.get(index))
+    }
+
+    /// Replaces every entry there is in a range by what `change` makes of it, ascending. Leaves in which nothing is left go.
+    fn update(&mut self, range: Range<usize>, change: &mut dyn FnMut(usize, Entry) -> Entry) {
+        if range.is_empty() {
+            return;
+        }
+        let mut empty = false;
+        for (&number, leaf) in self.leaves.range_mut(range.start / LEAF_SPAN..=(range.end - 1) / LEAF_SPAN) {
+            let start = number * LEAF_SPAN;
+            let first = range.start.saturating_sub(start) / PAGE_SIZE;
+            let last = (range.end - start).div_ceil(PAGE_SIZE).min(ENTRIES);
+            for index in first..last {
+                let before = leaf.entries()[index];
+                if before != 0 {
+                    let after = change(start + index * PAGE_SIZE, Entry::unpack(before));
+                    if after.pack() != before {
+                        leaf.set(index, after);
+                    }
+                }
+            }
+            empty |= leaf.used == 0;
+        }
+        if empty {
+            let frames = self.frames;
+            self.leaves.retain(|_, leaf| {
+                let used = leaf.used != 0;
+                if !used {
+                    frames.free(leaf.frame);
+                }
+                used
+            });
+        }
+    }
+
+    fn visit(&self, range: Range<usize>, visitor: &mut dyn FnMut(usize, Entry)) {
+        if range.is_empty() {
+            return;
+        }
+        for (&number, leaf) in self.leaves.range(range.start / LEAF_SPAN..=(range.end - 1) / LEAF_SPAN) {
+            let start = number * LEAF_SPAN;
+            let first = range.start.saturating_sub(start) / PAGE_SIZE;
+            let last = (range.end - start).div_ceil(PAGE_SIZE).min(ENTRIES);
+            for index in first..last {
+                match leaf.get(index) {
+                    Entry::NONE => {}
+                    entry => visitor(start + index * PAGE_SIZE, entry),
+                }
+            }
+        }
+    }
+
+    /// Notes that the host may have too much in a range.
+    fn note_stale(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        let joins = |other: &Range<usize>| range.start <= other.end && other.start <= range.end;
+        match self.stale.last_mut() {
+            Some(last) if joins(last) => *last = last.start.min(range.start)..last.end.max(range.end),
+            _ => self.stale.push(range),
+        }
+        if self.stale.len() > MOST_RANGES {
+            let start = self.stale.iter().map(|range| range.start).min().unwrap_or(0);
+            let end = self.stale.iter().map(|range| range.end).max().unwrap_or(0);
+            self.stale = vec![start..end];
+        }
+    }
+
+    /// Whether nothing has to be done before a program may run.
+    pub fn is_current(&self) -> bool {
+        self.stale.is_empty()
+    }
+
+    /// Whether the program may access a page so, whether or not the host knows.
+    pub fn permits(&self, page: usize, needed: Permissions) -> bool {
+        self.entry(page).wanted.is_some_and(|wanted| wanted.permissions.contains(needed))
+    }
+
+    /// What the host process has to do before a program may run in it; what a fault has shown to be needed is included.
+    /// It is taken for done from here on: whoever cannot have it done calls [`Self::forget`].
+    pub fn operations(&mut self, fault: Option<usize>) -> Vec<Operation> {
+        let mut plan = Plan::default();
+        for range in core::mem::take(&mut self.stale) {
+            plan.last = None;
+            self.update(range, &mut |page, entry| plan.mend(page, entry));
+        }
+        let mut operations = plan.operations;
+        if operations.len() > MOST_OPERATIONS {
+            operations = vec![self.forget()];
+        }
+        operations.extend(fault.and_then(|page| self.bring_in(page)));
+        operations
+    }
+
+    /// Maps a page, and those around it that can be had at the same price.
+    fn bring_in(&mut self, page: usize) -> Option<Operation> {
+        let wanted = self.entry(page).wanted?;
+        if wanted.permissions.is_empty() {
+            return None;
+        }
+        let belongs = |this: &Self, other: usize| {
+            let entry = this.entry(other);
+            let frame = i64::from(wanted.frame.0) + (other as i64 - page as i64) / PAGE_SIZE as i64;
+            let same = |found: Mapping| {
+                i64::from(found.frame.0) == frame && found.permissions == wanted.permissions
+            };
+            entry.wanted.is_some_and(same) && !entry.is_installed()
+        };
+        let (mut start, mut end) = (page, page + PAGE_SIZE);
+        while start >= PAGE_SIZE && page - start < REACH * PAGE_SIZE && belongs(self, start - PAGE_SIZE) {
+            start -= PAGE_SIZE;
+        }
+        while end - page < REACH * PAGE_SIZE && belongs(self, end) {
+            end += PAGE_SIZE;
+        }
+        let first = Frame(wanted.frame.0 - ((page - start) / PAGE_SIZE) as u32);
+        self.update(start..end, &mut |_, entry| Entry { host: Host::Wanted(wanted.permissions), ..entry });
+        Some(Operation::map(start..end, first, wanted.permissions))
+    }
+
+    /// Takes everything for gone from the host, and gives what makes it so.
+    pub fn forget(&mut self) -> Operation {
+        self.stale.clear();
+        self.update(operation::everything(), &mut |_, entry| Entry { host: Host::Nothing, ..entry });
+        Operation::unmap(operation::everything())
+    }
+}
+
+/// Operations that make the host's mappings no more than what is wanted, as few as can be.
+#[derive(Default)]
+struct Plan {
+    operations: Vec<Operation>,
+    last: Option<Step>,
+}
+
+/// The last operation, as long as it may still grow.
+#[derive(Clone, PartialEq, Eq)]
+struct Step {
+    pages: Range<usize>,
+    action: Action,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Unmap,
+    Protect(Permissions),
+    /// Another frame is wanted: it is put there at once, for a page that was in use will be used.
+    Map(Mapping),
+}
+
+impl Plan {
+    /// Adds what an entry needs, and gives what it is then.
+    fn mend(&mut self, page: usize, entry: Entry) -> Entry {
+        if !entry.is_stale() {
+            // What is there and stays keeps an unmapping from running over it.
+            if entry.host != Host::Nothing {
+                self.last = None;
+            }
+            return entry;
+        }
+        let (action, host) = match entry.wanted {
+            None => (Action::Unmap, Host::Nothing),
+            Some(wanted) if wanted.permissions.is_empty() && entry.host == Host::Other => {
+                (Action::Unmap, Host::Nothing)
+            }
+            Some(wanted) if entry.host == Host::Other => (Action::Map(wanted), Host::Wanted(wanted.permissions)),
+            Some(wanted) => (Action::Protect(wanted.permissions), Host::Wanted(wanted.permissions)),
+        };
+        self.add(page, action);
+        Entry { host, ..entry }
+    }
+
+    fn add(&mut self, page: usize, action: Action) {
+        let end = page + PAGE_SIZE;
+        if let Some(last) = &mut self.last {
+            let grows = match (last.action, action) {
+                // Over pages of which the host has none, too.
+                (Action::Unmap, Action::Unmap) => true,
+                (Action::Protect(before), Action::Protect(now)) => before == now && last.pages.end == page,
+                (Action::Map(first), Action::Map(now)) => {
+                    let distance = (page - last.pages.start) / PAGE_SIZE;
+                    last.pages.end == page
+                        && first.permissions == now.permissions
+                        && first.frame.0 as usize + distance == now.frame.0 as usize
+                }
+                _ => false,
+            };
+            if grows {
+                last.pages.end = end;
+                self.operations.pop();
+                self.operations.push(last.operation());
+                return;
+            }
+        }
+        let step = Step { pages: page..end, action };
+        self.operations.push(step.operation());
+        self.last = Some(step);
+    }
+}
+
+impl Step {
+    fn operation(&self) -> Operation {
+        let pages = self.pages.clone();
+        match self.action {
+            Action::Unmap => Operation::unmap(pages),
+            Action::Protect(permissions) => Operation::protect(pages, permissions),
+            Action::Map(mapping) => Operation::map(pages, mapping.frame, mapping.permissions),
+        }
+    }
 }
 
 impl Translation for Table {
     fn new(frames: &'static dyn TableFrames) -> Result<Self> {
-        Ok(Self { root: frames.allocate()?, pages: BTreeMap::new(), frames })
+        let space = Space { leaves: BTreeMap::new(), frames, stale: Vec::new(), process: None };
+        Ok(Self(Arc::new(spin::Mutex::new(space))))
     }
 
     fn root(&self) -> TableRoot {
-        TableRoot(self.root.0.into())
+        TableRoot(Arc::as_ptr(&self.0).expose_provenance() as u64)
     }
 
     fn map(&mut self, page: usize, mapping: Mapping) -> Result<()> {
-        self.pages.insert(page, mapping);
+        let space = &mut *self.0.lock();
+        let (number, index) = place(page);
+        let leaf = match space.leaves.entry(number) {
+            alloc::collections::btree_map::Entry::Occupied(leaf) => leaf.into_mut(),
+            alloc::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(Leaf { frame: space.frames.allocate()?, used: 0 })
+            }
+        };
+        let entry = leaf.get(index).wanting(Some(mapping));
+        leaf.set(index, entry);
+        if entry.is_stale() {
+            space.note_stale(page..page + PAGE_SIZE);
+        }
         Ok(())
     }
 
     fn lookup(&self, page: usize) -> Option<Mapping> {
-        self.pages.get(&page).copied()
+        self.0.lock().entry(page).wanted
     }
 
     fn unmap(&mut self, range: Range<usize>, removed: &mut dyn FnMut(usize, Mapping)) {
-        for (page, mapping) in self.pages.extract_if(range, |_, _| true) {
+        let mut stale = Affected::default();
+        let mut space = self.0.lock();
+        space.update(range, &mut |page, entry| {
+            let Some(mapping) = entry.wanted else { return entry };
             removed(page, mapping);
-        }
+            stale.check(page, entry.wanting(None))
+        });
+        space.note_stale(stale.range);
     }
 
     fn change(&mut self, range: Range<usize>, change: &mut dyn FnMut(usize, Mapping) -> Permissions) {
-        for (&page, mapping) in self.pages.range_mut(range) {
-            mapping.permissions = change(page, *mapping);
-        }
+        let mut stale = Affected::default();
+        let mut space = self.0.lock();
+        space.update(range, &mut |page, entry| {
+            let Some(mapping) = entry.wanted else { return entry };
+            let permissions = change(page, mapping);
+            stale.check(page, entry.wanting(Some(Mapping { permissions, ..mapping })))
+        });
+        space.note_stale(stale.range);
     }
 
     fn visit(&self, range: Range<usize>, visitor: &mut dyn FnMut(usize, Mapping)) {
-        for (&page, &mapping) in self.pages.range(range) {
-            visitor(page, mapping);
+        self.0.lock().visit(range, &mut |page, entry| {
+            if let Some(mapping) = entry.wanted {
+                visitor(page, mapping);
+            }
+        });
+    }
+}
+
+/// From the first to the last stale page of a walk.
+#[derive(Default)]
+struct Affected {
+    range: Range<usize>,
+}
+
+impl Affected {
+    fn check(&mut self, page: usize, entry: Entry) -> Entry {
+        if entry.is_stale() {
+            let start = if self.range.is_empty() { page } else { self.range.start };
+            self.range = start..page + PAGE_SIZE;
         }
+        entry
     }
 }
 
 impl Drop for Table {
     fn drop(&mut self) {
-        self.frames.free(self.root);
+        let mut space = self.0.lock();
+        if let Some(process) = space.process.take() {
+            process.end();
+        }
+        for leaf in space.leaves.values() {
+            space.frames.free(leaf.frame);
+        }
     }
 }

@@ -1,58 +1,390 @@
-//! User mode as a function call: not there yet.
+//! User mode as a function call: a program's thread, and the host thread that runs it.
+//!
+//! A program's registers are in one of two places. Before it first runs, and when it is to go on in another address space,
+//! they are kept by the kernel. Once it runs they are with a thread of the host process of its address space, which is found
+//! or made then. What stops that thread is told by the host; most of it means the same as it would on the bare machine, for
+//! the host is the same kind of Linux that the bare machine imitates.
+//!
+//! # What is promised
+//! A program can make no host call: the host asks the kernel about every one, whatever instruction it is made by, and
+//! the kernel lets pass only what it has itself ordered, from its own copy of the order. So a program reaches no file of
+//! the host, no process, and no memory but what its page table gives it, even if it jumps into the stub or writes over what
+//! the stub works with; all it gains by that is its own end. What it shares with the host is the processor: it sees the
+//! host's CPUID, can read its time stamp counter, and can take time and memory as any process can.
+//!
+//! This rests on the host's seccomp(2) and on its keeping processes apart. It is not promised that a program cannot find out
+//! that it runs here, nor that one cannot learn of another by how long things take.
 
-use crate::abi::{Errno, Result};
-use crate::arch::{Registers, TableRoot, Trap, UserMode};
-use core::convert::Infallible;
+use super::listener::{Call, Lost};
+use super::operation::Operation;
+use super::process::{Process, Thread};
+use super::slot::{Cause, FrameForm};
+use super::translation::Space;
+use super::{interrupts, layout, running, zygote};
+use crate::abi::{Errno, Result, Signal, linux};
+use crate::arch::{Access, Exception, PAGE_SIZE, Registers, TableRoot, Trap, UserMode, xsave};
+use alloc::sync::Arc;
 
-/// User mode that nobody can have: a value of this type would hold one of [`Infallible`], of which there are none.
-pub struct Context(Infallible);
+/// Makes user mode ready, on the thread that will be the kernel's. Errors: a sentence that says what the host has not got.
+pub fn initialize() -> core::result::Result<(), String> {
+    zygote::start()
+}
+
+/// One thread of user mode.
+pub struct Context {
+    place: Place,
+    /// The page of the fault it last stopped at, until it runs again.
+    fault: Option<usize>,
+}
+
+/// Where its registers are.
+enum Place {
+    Kept(Kept),
+    Hosted(Hosted),
+}
+
+/// In the kernel.
+struct Kept {
+    registers: Registers,
+    extended: Box<[u8]>,
+}
+
+/// With a thread of a host process, named by its place there.
+struct Hosted {
+    process: Arc<Process>,
+    thread: usize,
+}
+
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        self.process.leave_thread(self.thread);
+    }
+}
+
+/// Flags that a program can change by itself and the host lets a signal handler change: CF PF AF ZF SF TF DF OF RF AC.
+const USER_FLAGS: u64 = 0x5_0dd5;
+/// Flags that are always set: interrupts are on, and a bit that has been one since the 8080.
+const FIXED_FLAGS: u64 = 0x202;
+
+/// The vsyscall page.
+const VSYSCALL: u64 = 0xffff_ffff_ff60_0000;
+/// `si_arch` of an ordinary system call.
+const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+
+const PAGE_FAULT: u64 = 14;
+const GENERAL_PROTECTION: u8 = 13;
+
+fn form() -> Option<&'static FrameForm> {
+    FrameForm::get()
+}
+
+impl Kept {
+    fn new(registers: Registers) -> Result<Self> {
+        let mut extended = Vec::new();
+        let size = Context::extended_state_size();
+        extended.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
+        extended.resize(size, 0);
+        xsave::reset(&mut extended);
+        Ok(Self { registers, extended: extended.into_boxed_slice() })
+    }
+}
 
 impl UserMode for Context {
-    fn new(_entry: usize, _stack: usize) -> Result<Self> {
-        Err(Errno::ENOSYS.because("this machine runs the kernel's unit tests only, no programs"))
+    fn new(entry: usize, stack: usize) -> Result<Self> {
+        let registers =
+            Registers { rip: entry as u64, rsp: stack as u64, rflags: FIXED_FLAGS, ..Registers::default() };
+        Ok(Self { place: Place::Kept(Kept::new(registers)?), fault: None })
     }
 
     fn duplicate(&mut self) -> Result<Self> {
-        match self.0 {}
+        let mut copy = Kept::new(self.registers())?;
+        self.save_extended_state(&mut copy.extended);
+        Ok(Self { place: Place::Kept(copy), fault: None })
     }
 
-    fn run(&mut self, _space: TableRoot) -> Trap {
-        match self.0 {}
+    fn run(&mut self, root: TableRoot) -> Trap {
+        // SAFETY: whoever runs a program keeps its address space, which keeps the table.
+        let space = unsafe { Space::of(root) };
+        match self.run_in(space) {
+            Ok(trap) => trap,
+            Err(Lost) => {
+                if let Some(process) = space.lock().process.as_ref() {
+                    process.end();
+                }
+                log::warn!("a program is lost: its host process was killed, or did what it was not told to");
+                Trap::Exception(Exception {
+                    signal: Signal::SIGKILL,
+                    code: linux::SI_KERNEL.cast_signed(),
+                    address: 0,
+                    vector: 0,
+                    error_code: 0,
+                })
+            }
+        }
     }
 
-    fn set_result(&mut self, _result: isize) {
-        match self.0 {}
+    fn set_result(&mut self, result: isize) {
+        match &mut self.place {
+            Place::Kept(kept) => kept.registers.rax = result as u64,
+            Place::Hosted(hosted) => hosted.with_thread(|thread| thread.set_result(result)),
+        }
     }
 
     fn registers(&mut self) -> Registers {
-        match self.0 {}
+        match &mut self.place {
+            Place::Kept(kept) => kept.registers,
+            Place::Hosted(hosted) => hosted.in_stub(|thread, form| form.registers(thread.slot())),
+        }
     }
 
-    fn set_registers(&mut self, _registers: &Registers) {
-        match self.0 {}
+    fn set_registers(&mut self, registers: &Registers) {
+        let base = |address: u64| if address < layout::USER_END as u64 { address } else { 0 };
+        let registers = Registers {
+            rflags: registers.rflags & USER_FLAGS | FIXED_FLAGS,
+            fs_base: base(registers.fs_base),
+            gs_base: base(registers.gs_base),
+            ..*registers
+        };
+        match &mut self.place {
+            Place::Kept(kept) => kept.registers = registers,
+            Place::Hosted(hosted) => {
+                hosted.in_stub(|thread, form| form.set_registers(thread.slot(), &registers));
+            }
+        }
     }
 
     fn extended_state_size() -> usize {
-        512
+        form().map_or(xsave::LEGACY_SIZE, FrameForm::extended_size)
     }
 
     fn extended_state_features() -> u64 {
-        0
+        form().map_or(0, FrameForm::features)
     }
 
-    fn save_extended_state(&mut self, _into: &mut [u8]) {
-        match self.0 {}
+    fn save_extended_state(&mut self, into: &mut [u8]) {
+        match &mut self.place {
+            Place::Kept(kept) => into.copy_from_slice(&kept.extended),
+            Place::Hosted(hosted) => hosted.in_stub(|thread, form| form.save_extended(thread.slot(), into)),
+        }
     }
 
-    fn load_extended_state(&mut self, _from: &[u8]) -> Result<()> {
-        match self.0 {}
+    fn load_extended_state(&mut self, from: &[u8]) -> Result<()> {
+        let mut state = vec![0; Self::extended_state_size()];
+        xsave::replace(&mut state, from, Self::extended_state_features())?;
+        self.put_extended_state(&state);
+        Ok(())
     }
 
     fn reset_extended_state(&mut self) {
-        match self.0 {}
+        let mut state = vec![0; Self::extended_state_size()];
+        xsave::reset(&mut state);
+        self.put_extended_state(&state);
     }
 
-    fn park(&mut self) {
-        match self.0 {}
+    /// Nothing of it is anywhere but where it stays.
+    fn park(&mut self) {}
+}
+
+impl Hosted {
+    fn with_thread<R>(&self, act: impl FnOnce(&mut Thread) -> R) -> R {
+        self.process.with_thread(self.thread, act)
+    }
+
+    /// Lets `act` work with a thread whose registers are in its slot. If the thread cannot bring them there it is lost, which
+    /// is noticed when it is to run; what the slot then holds is what was there before.
+    fn in_stub<R>(&self, act: impl FnOnce(&mut Thread, &FrameForm) -> R) -> R {
+        self.with_thread(|thread| {
+            let _ = thread.enter_stub();
+            act(thread, form().expect("a program has run"))
+        })
+    }
+}
+
+impl Context {
+    fn put_extended_state(&mut self, state: &[u8]) {
+        match &mut self.place {
+            Place::Kept(kept) => kept.extended.copy_from_slice(state),
+            Place::Hosted(hosted) => hosted.in_stub(|thread, form| form.load_extended(thread.slot(), state)),
+        }
+    }
+
+    fn run_in(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<Trap, Lost> {
+        self.settle_in(space)?;
+        let Place::Hosted(hosted) = &self.place else { return Err(Lost) };
+        let fault = &mut self.fault;
+        hosted.with_thread(|thread| {
+            loop {
+                if let Some(trap) = advance(thread, space, fault)? {
+                    return Ok(trap);
+                }
+            }
+        })
+    }
+
+    /// Finds or makes the host process of an address space, and a thread in it.
+    fn settle_in(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<(), Lost> {
+        let process = match &space.lock().process {
+            Some(process) => process.clone(),
+            none => {
+                let _ = none;
+                return self.settle_in_new(space);
+            }
+        };
+        if let Place::Hosted(hosted) = &self.place
+            && Arc::ptr_eq(&hosted.process, &process)
+        {
+            return Ok(());
+        }
+        self.move_to(process)
+    }
+
+    fn settle_in_new(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<(), Lost> {
+        let process = zygote::new_process()?;
+        space.lock().process = Some(process.clone());
+        self.move_to(process)
+    }
+
+    fn move_to(&mut self, process: Arc<Process>) -> core::result::Result<(), Lost> {
+        let registers = self.registers();
+        let mut extended = vec![0; Self::extended_state_size()];
+        self.save_extended_state(&mut extended);
+        let thread = process.take_thread()?;
+        let hosted = Hosted { process, thread };
+        let form = form().ok_or(Lost)?;
+        hosted.with_thread(|thread| {
+            form.set_registers(thread.slot(), &registers);
+            form.load_extended(thread.slot(), &extended);
+        });
+        self.place = Place::Hosted(hosted);
+        Ok(())
+    }
+}
+
+/// Runs a program until it stops. `None`: that was nothing that anybody else need know.
+fn advance(
+    thread: &mut Thread,
+    space: &spin::Mutex<Space>,
+    fault: &mut Option<usize>,
+) -> core::result::Result<Option<Trap>, Lost> {
+    let host = thread.host();
+    let mut operations = Vec::new();
+    if fault.is_some() || !space.lock().is_current() {
+        thread.enter_stub()?;
+        operations = space.lock().operations(fault.take());
+        if operations.len() > layout::MOST_OPERATIONS {
+            perform(thread, space, &operations)?;
+            operations.clear();
+        }
+    }
+    running::begin(host.process, host.thread);
+    if interrupts::are_pending() {
+        running::end();
+        perform(thread, space, &operations)?;
+        return Ok(Some(Trap::Interrupt));
+    }
+    let stopped = thread.resume(&operations);
+    running::end();
+    let Some(call) = stopped? else { return Ok(None) };
+    let Some(signal) = call.signal() else {
+        return Ok(Some(Trap::Syscall {
+            number: call.number as isize as usize,
+            arguments: call.arguments.map(|argument| argument as usize),
+        }));
+    };
+    if signal == 0 {
+        // It did not get beyond the operations.
+        make_up(thread, space, thread.result_of(operations.len()))?;
+        return Ok(None);
+    }
+    let trap = explain(thread, signal, &call);
+    if let Some(Trap::PageFault { address, access }) = trap {
+        let page = address & !(PAGE_SIZE - 1);
+        *fault = Some(page);
+        if page < layout::USER_END && space.lock().permits(page, access.needs()) {
+            return Ok(None);
+        }
+    }
+    Ok(trap)
+}
+
+/// Does operations while the program stays where it is.
+fn perform(
+    thread: &mut Thread,
+    space: &spin::Mutex<Space>,
+    operations: &[Operation],
+) -> core::result::Result<(), Lost> {
+    if operations.is_empty() {
+        return Ok(());
+    }
+    match thread.perform(operations)? {
+        0.. => Ok(()),
+        error => make_up(thread, space, error),
+    }
+}
+
+/// An operation failed: the host has no room for one more mapping, so all are dropped.
+fn make_up(thread: &mut Thread, space: &spin::Mutex<Space>, error: i64) -> core::result::Result<(), Lost> {
+    if error != -i64::from(libc::ENOMEM) {
+        return Err(Lost);
+    }
+    let forget = space.lock().forget();
+    match thread.perform(&[forget])? {
+        0 => Ok(()),
+        _ => Err(Lost),
+    }
+}
+
+/// What a host signal means. `None`: nothing, or only that the kernel is to look around.
+fn explain(thread: &mut Thread, signal: i32, _call: &Call) -> Option<Trap> {
+    let form = form()?;
+    let cause = form.cause(thread.slot());
+    match signal {
+        running::KICK => None,
+        libc::SIGSYS => Some(explain_call(thread, form, &cause)),
+        libc::SIGSEGV if cause.vector == PAGE_FAULT => Some(Trap::PageFault {
+            address: cause.fault_address as usize,
+            access: match cause.error_code {
+                code if code & 16 != 0 => Access::Execute,
+                code if code & 2 != 0 => Access::Write,
+                _ => Access::Read,
+            },
+        }),
+        _ => Some(Trap::Exception(Exception {
+            signal: Signal::new(signal as u32).unwrap_or(Signal::SIGKILL),
+            code: cause.code,
+            address: cause.address as usize,
+            vector: cause.vector as u8,
+            error_code: cause.error_code as u32,
+        })),
+    }
+}
+
+/// A system call that arrived as a signal; or what looks like one to the host, and is none on the bare machine.
+fn explain_call(thread: &mut Thread, form: &FrameForm, cause: &Cause) -> Trap {
+    let mut registers = form.registers(thread.slot());
+    if cause.address & !0xfff == VSYSCALL {
+        // The host has already returned from there, as the function would have.
+        registers.rip = cause.address;
+        registers.rsp = registers.rsp.wrapping_sub(8);
+        form.set_registers(thread.slot(), &registers);
+        return Trap::PageFault { address: cause.address as usize, access: Access::Execute };
+    }
+    if cause.architecture != AUDIT_ARCH_X86_64 {
+        const INT_0X80_LENGTH: u64 = 2;
+        registers.rip = registers.rip.wrapping_sub(INT_0X80_LENGTH);
+        form.set_registers(thread.slot(), &registers);
+        return Trap::Exception(Exception {
+            signal: Signal::SIGSEGV,
+            code: linux::SI_KERNEL.cast_signed(),
+            address: 0,
+            vector: GENERAL_PROTECTION,
+            // As a processor says it: the gate of this number.
+            error_code: 0x80 << 3 | 2,
+        });
+    }
+    Trap::Syscall {
+        number: registers.rax as i32 as isize as usize,
+        arguments: [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9]
+            .map(|argument| argument as usize),
     }
 }

@@ -1,0 +1,120 @@
+//! What happens to each host call of a program's process: a seccomp(2) filter, in classic BPF.
+//!
+//! No call is made without the kernel. An ordinary one is handed over by the host as a *notification*: the caller sleeps
+//! in its `syscall` instruction until the kernel has answered, without a signal and without a tracer, which takes a third
+//! of the time that ptrace(2) does. But a notification holds the number and the arguments, not the registers; so calls
+//! after which the kernel wants those, or wants pages of the process changed, are turned into SIGSYS and arrive through
+//! the stub, which takes half as long again.
+//!
+//! The filter is told where the instruction lies. In the stub, its own call [`stub::TRAP`] is a notification, and the return
+//! from a signal is let through, as is asking to die with the kernel; every other call is a notification too, which the
+//! kernel lets pass only if it has ordered it.
+
+use super::{layout, stub};
+use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
+
+/// Calls that arrive through the stub.
+///
+/// Those that change mappings, as the change is made by the stub; those that need or replace registers; and those that are
+/// likely to send a signal to the caller. All others work too if they turn out to need the stub, only slower: see
+/// [`super::process::Thread::enter_stub`].
+const BY_SIGNAL: [i64; 14] = [
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_arch_prctl,
+    libc::SYS_kill,
+    libc::SYS_tgkill,
+];
+
+const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+
+// Where `struct seccomp_data` has what is looked at.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const INSTRUCTION_LOW: u32 = 8;
+const INSTRUCTION_HIGH: u32 = 12;
+const fn argument(index: u32) -> u32 {
+    16 + 8 * index
+}
+
+/// The filter.
+pub fn program() -> Vec<libc::sock_filter> {
+    let mut program = Vec::new();
+    // Where is the instruction?
+    program.push(load(INSTRUCTION_HIGH));
+    program.push(unless((layout::STUB >> 32) as u32, 3));
+    program.push(load(INSTRUCTION_LOW));
+    program.push(statement(BPF_ALU | BPF_AND | BPF_K, !0xfff));
+    let stub = stub_rules();
+    // Two more ways to get past the stub's rules: another half of the address, or another page.
+    program.push(libc::sock_filter {
+        jf: stub.len() as u8,
+        ..unless(layout::STUB as u32, 0)
+    });
+    program[1].jf = 3 + stub.len() as u8;
+    program.extend(stub);
+
+    // The vsyscall page, which no process can be rid of: as if it were not there.
+    program.extend([load(INSTRUCTION_HIGH), unless(0xffff_ffff, 1), answer(libc::SECCOMP_RET_TRAP)]);
+    // `int 0x80`: as if that were no system call.
+    program.extend([load(ARCHITECTURE), when(AUDIT_ARCH_X86_64, 1), answer(libc::SECCOMP_RET_TRAP)]);
+    // A mapping that may replace others.
+    program.extend([load(NUMBER), unless(libc::SYS_mmap as u32, 4), load(argument(3))]);
+    program.push(libc::sock_filter { code: (BPF_JMP | BPF_JSET | BPF_K) as u16, jt: 0, jf: 1, k: libc::MAP_FIXED as u32 });
+    program.extend([answer(libc::SECCOMP_RET_TRAP), answer(libc::SECCOMP_RET_USER_NOTIF)]);
+    for call in BY_SIGNAL {
+        program.extend([unless(call as u32, 1), answer(libc::SECCOMP_RET_TRAP)]);
+    }
+    program.push(answer(libc::SECCOMP_RET_USER_NOTIF));
+    program
+}
+
+/// What the stub may do, which never falls through to what programs may.
+fn stub_rules() -> Vec<libc::sock_filter> {
+    let mut rules = vec![load(NUMBER)];
+    rules.extend([unless(libc::SYS_rt_sigreturn as u32, 1), answer(libc::SECCOMP_RET_ALLOW)]);
+    rules.extend([
+        unless(libc::SYS_prctl as u32, 5),
+        load(argument(0)),
+        unless(libc::PR_SET_PDEATHSIG as u32, 3),
+        load(argument(1)),
+        unless(libc::SIGKILL as u32, 1),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ]);
+    rules.push(answer(libc::SECCOMP_RET_USER_NOTIF));
+    rules
+}
+
+const _: () = assert!(stub::TRAP > 0x1000, "the stub's call is none that exists");
+
+fn statement(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+/// Takes a word of `struct seccomp_data`.
+fn load(offset: u32) -> libc::sock_filter {
+    statement(BPF_LD | BPF_W | BPF_ABS, offset)
+}
+
+/// Skips so many instructions if the word is this.
+fn when(value: u32, skip: u8) -> libc::sock_filter {
+    libc::sock_filter { jt: skip, ..statement(BPF_JMP | BPF_JEQ | BPF_K, value) }
+}
+
+/// Skips so many instructions unless the word is this.
+fn unless(value: u32, skip: u8) -> libc::sock_filter {
+    libc::sock_filter { jf: skip, ..statement(BPF_JMP | BPF_JEQ | BPF_K, value) }
+}
+
+fn answer(action: u32) -> libc::sock_filter {
+    statement(BPF_RET | BPF_K, action)
+}

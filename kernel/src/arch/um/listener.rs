@@ -1,0 +1,215 @@
+//! Where programs' calls arrive: the kernel's end of seccomp's notifications.
+//!
+//! There is one for all host processes; they inherit the other end from the first one. Waiting for a program is one host
+//! call, whatever it will be that stops it. Every notification names the host thread that waits for its answer, and only
+//! one thread is meant to run at a time; what another sends (somebody on the host has sent it a signal) is kept until its turn.
+//!
+//! Calls of the stub other than "here I am" are approved here: see [`super::operation`].
+
+use super::operation::Operation;
+use super::{running, stub};
+use alloc::collections::VecDeque;
+use libc::{seccomp_notif as Notification, seccomp_notif_resp as Answer};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// The host process is gone, or did what it was not told to and must go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lost;
+
+/// A host thread, and the process it is one of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostThread {
+    /// The process.
+    pub process: i32,
+    /// The thread; the first one has the process' number.
+    pub thread: i32,
+}
+
+/// What a thread waits with for the kernel's answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Names the notification.
+    pub id: u64,
+    /// Who waits.
+    pub thread: i32,
+    /// The system call's number.
+    pub number: i32,
+    /// Behind its instruction.
+    pub instruction: u64,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+}
+
+impl Call {
+    /// Whether it is the stub doing an operation.
+    fn is_operation(&self) -> bool {
+        stub::contains(self.instruction) && self.number != stub::TRAP
+    }
+
+    /// The signal the stub reports (0: none, its operations are done), if it is that.
+    pub fn signal(&self) -> Option<i32> {
+        let reports = stub::contains(self.instruction) && self.number == stub::TRAP;
+        reports.then_some(self.arguments[0] as i32)
+    }
+}
+
+/// Operations the stub may do while the kernel waits, the next one first.
+struct Orders<'a>(&'a [Operation]);
+
+impl Orders<'_> {
+    /// Whether a call is the next one; then it is done with.
+    fn take(&mut self, call: &Call) -> bool {
+        match self.0.split_first() {
+            Some((next, rest)) if (next.number, next.arguments) == (call.number.into(), call.arguments) => {
+                self.0 = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The listening end.
+pub struct Listener {
+    descriptor: OwnedFd,
+    /// Notifications of threads whose turn it is not.
+    early: spin::Mutex<VecDeque<Call>>,
+}
+
+static LISTENER: spin::Once<Listener> = spin::Once::new();
+
+/// The one there is.
+pub fn get() -> &'static Listener {
+    LISTENER.get().expect("it is set before the first program runs")
+}
+
+/// Sets it.
+pub fn set(descriptor: OwnedFd) {
+    /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`: the answer hands the CPU over.
+    const HAND_OVER: u64 = 1;
+    // Hosts before 6.6 do not know it, and are only slower.
+    // SAFETY: passes a number.
+    unsafe { libc::ioctl(descriptor.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, HAND_OVER) };
+    LISTENER.call_once(|| Listener { descriptor, early: spin::Mutex::default() });
+}
+
+impl Listener {
+    /// Waits until a thread stops, letting pass what it was ordered to do before that.
+    pub fn wait(&self, waited: HostThread, ordered: &[Operation]) -> Result<Call, Lost> {
+        let mut orders = Orders(ordered);
+        let mut next = self.take_early(waited.thread);
+        loop {
+            let call = match next.take() {
+                Some(call) => call,
+                None => self.receive(waited.process)?,
+            };
+            if call.thread != waited.thread {
+                self.early.lock().push_back(call);
+            } else if !call.is_operation() {
+                return Ok(call);
+            } else if orders.take(&call) {
+                self.approve(&call);
+            } else {
+                return Err(Lost);
+            }
+        }
+    }
+
+    /// Waits until a thread has cloned another and both have stopped. The last of its orders is the clone; the child's are
+    /// what the child is to do before that. Gives both calls; no child if the host refused to make it.
+    pub fn wait_for_birth(
+        &self,
+        parent: HostThread,
+        ordered: &[Operation],
+        ordered_child: &[Operation],
+        has_child: impl Fn() -> bool,
+    ) -> Result<(Call, Option<Call>), Lost> {
+        let (mut orders, mut child_orders) = (Orders(ordered), Orders(ordered_child));
+        let (mut stopped, mut child) = (None, None);
+        loop {
+            match (stopped, child) {
+                (Some(stopped), Some(child)) => return Ok((stopped, Some(child))),
+                (Some(stopped), None) if !has_child() => return Ok((stopped, None)),
+                _ => {}
+            }
+            let call = self.receive(parent.process)?;
+            if call.thread == parent.thread {
+                if !call.is_operation() {
+                    stopped = Some(call);
+                } else if orders.take(&call) {
+                    self.approve(&call);
+                } else {
+                    return Err(Lost);
+                }
+            } else if call.is_operation() && child_orders.take(&call) {
+                self.approve(&call);
+            } else if call.signal() == Some(0) {
+                child = Some(call);
+            } else {
+                self.early.lock().push_back(call);
+            }
+        }
+    }
+
+    /// What a thread has sent before it was waited for.
+    fn take_early(&self, thread: i32) -> Option<Call> {
+        let mut early = self.early.lock();
+        let index = early.iter().position(|call| call.thread == thread)?;
+        early.remove(index)
+    }
+
+    /// Forgets what threads of a process have sent that is no more.
+    pub fn forget(&self, thread: i32) {
+        self.early.lock().retain(|call| call.thread != thread);
+    }
+
+    fn receive(&self, process: i32) -> Result<Call, Lost> {
+        loop {
+            // SAFETY: zeros are a valid value, and the one the host wants to see.
+            let mut notification: Notification = unsafe { core::mem::zeroed() };
+            // SAFETY: the host fills in a structure of this type.
+            let result = unsafe {
+                libc::ioctl(self.descriptor.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &mut notification)
+            };
+            if result == 0 {
+                return Ok(Call {
+                    id: notification.id,
+                    thread: notification.pid as i32,
+                    number: notification.data.nr,
+                    instruction: notification.data.instruction_pointer,
+                    arguments: notification.data.args,
+                });
+            }
+            match io::Error::last_os_error().raw_os_error() {
+                // The caller has been sent a signal in the meantime, or is dead; or the interrupt thread thinks it is.
+                Some(libc::ENOENT | libc::EINTR) if !running::has_died(process) => {}
+                Some(libc::ENOENT | libc::EINTR) => return Err(Lost),
+                error => panic!("the host no longer hands over system calls: error {error:?}"),
+            }
+        }
+    }
+
+    /// Has a call return this value. False: nobody waits for it any more.
+    pub fn answer(&self, id: u64, value: i64) -> bool {
+        self.send(Answer { id, val: value, error: 0, flags: 0 })
+    }
+
+    /// Has the host make the call.
+    fn approve(&self, call: &Call) {
+        // A caller that no longer waits comes again, or is dead and will be missed.
+        self.send(Answer {
+            id: call.id,
+            val: 0,
+            error: 0,
+            flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+        });
+    }
+
+    fn send(&self, mut answer: Answer) -> bool {
+        // SAFETY: the host reads a structure of this type.
+        unsafe {
+            libc::ioctl(self.descriptor.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer) == 0
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Host processes and their threads: an address space has one, a thread of a program has its own thread in it.
+//!
+//! One thread to one keeps everything that is a thread's where it is, in the host's thread: extended registers, segment
+//! bases, the signal stack. Only one of all threads runs at a time; the others wait for an answer of the kernel, in one of
+//! two ways ([`Parked`]).
+
+use super::layout;
+use super::listener::{self, Call, HostThread, Lost};
+use super::operation::Operation;
+use super::slot::{FrameForm, Slot};
+use super::{running, stub};
+use alloc::sync::Arc;
+
+/// The host process of an address space.
+pub struct Process {
+    /// Its number on the host.
+    number: i32,
+    /// Its threads; a place in this list is given away once, and again when nobody has it.
+    threads: spin::Mutex<Vec<Thread>>,
+}
+
+/// A host thread.
+pub struct Thread {
+    host: HostThread,
+    slot: Slot,
+    parked: Parked,
+    /// A program's thread has it.
+    taken: bool,
+}
+
+/// How a thread waits.
+#[derive(Clone, Copy, Debug)]
+enum Parked {
+    /// In a system call of the program; its registers are in the processor's care, which is the host's.
+    InCall {
+        /// Names the call.
+        id: u64,
+        /// What it will return; the number of the call before anybody has said so.
+        result: i64,
+    },
+    /// In the stub; its registers are in its slot.
+    InStub {
+        /// Names the stub's call.
+        id: u64,
+    },
+}
+
+/// How much of a `syscall` instruction there is.
+const SYSCALL_LENGTH: u64 = 2;
+
+fn form() -> &'static FrameForm {
+    FrameForm::get().expect("learnt before the first program runs")
+}
+
+impl Process {
+    /// One that has a first thread, in the stub.
+    pub fn new(thread: Thread) -> Arc<Self> {
+        Arc::new(Self { number: thread.host.process, threads: spin::Mutex::new(vec![thread]) })
+    }
+
+    /// Takes a thread for a program's: one that nobody has, or a new one. Gives its place.
+    pub fn take_thread(&self) -> Result<usize, Lost> {
+        let mut threads = self.threads.lock();
+        let free = threads.iter().position(|thread| !thread.taken);
+        let place = match free {
+            Some(place) => place,
+            None => {
+                let place = threads.len();
+                let thread = threads.first_mut().ok_or(Lost)?.clone_thread(place)?;
+                threads.push(thread);
+                place
+            }
+        };
+        threads[place].enter_stub()?;
+        threads[place].taken = true;
+        form().put(&threads[place].slot);
+        Ok(place)
+    }
+
+    /// Gives a thread back; it keeps waiting.
+    pub fn leave_thread(&self, place: usize) {
+        self.threads.lock()[place].taken = false;
+    }
+
+    /// Lets `act` work with a thread.
+    pub fn with_thread<R>(&self, place: usize, act: impl FnOnce(&mut Thread) -> R) -> R {
+        act(&mut self.threads.lock()[place])
+    }
+
+    /// Ends the process. Its threads do not run again, so everything that is theirs may be used anew at once.
+    pub fn end(&self) {
+        // SAFETY: sends a signal to a child of ours, whose number is its own until it is buried.
+        unsafe { libc::kill(self.number, libc::SIGKILL) };
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+        for thread in self.threads.lock().iter() {
+            listener::get().forget(thread.host.thread);
+        }
+        super::zygote::bury_later(self.number);
+    }
+}
+
+impl Thread {
+    /// The first thread of a new process, which has just come to its stop in the stub.
+    pub fn first(call: &Call, slot: Slot) -> Self {
+        let host = HostThread { process: call.thread, thread: call.thread };
+        Self { host, slot, parked: Parked::InStub { id: call.id }, taken: false }
+    }
+
+    /// Its slot.
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// Who it is on the host.
+    pub fn host(&self) -> HostThread {
+        self.host
+    }
+
+    /// Whether its registers are in its slot.
+    pub fn is_in_stub(&self) -> bool {
+        matches!(self.parked, Parked::InStub { .. })
+    }
+
+    /// Takes note of how it has stopped.
+    pub fn stopped(&mut self, call: &Call) {
+        self.parked = match call.signal() {
+            Some(_) => Parked::InStub { id: call.id },
+            None => Parked::InCall { id: call.id, result: call.number.into() },
+        };
+    }
+
+    /// Says what its system call leaves.
+    pub fn set_result(&mut self, result: isize) {
+        match &mut self.parked {
+            Parked::InCall { result: place, .. } => *place = result as i64,
+            Parked::InStub { .. } => form().set_result(&self.slot, result),
+        }
+    }
+
+    /// Gets its registers into its slot: a thread that waits in a system call is sent a signal, which ends the call as if it
+    /// had not been made yet; then the registers are set as the call would have left them.
+    pub fn enter_stub(&mut self) -> Result<(), Lost> {
+        let Parked::InCall { result, .. } = self.parked else { return Ok(()) };
+        running::begin(self.host.process, self.host.thread);
+        // SAFETY: sends a signal to a child of ours.
+        unsafe { libc::syscall(libc::SYS_tgkill, self.host.process, self.host.thread, running::KICK) };
+        self.await_kick(result)
+    }
+
+    /// The call it waited in is no more, because it has been sent a signal: waits for it to get to the stub.
+    fn await_kick(&mut self, result: i64) -> Result<(), Lost> {
+        let call = listener::get().wait(self.host, &[]);
+        running::end();
+        let call = call?;
+        if call.signal().is_none_or(|signal| signal == 0) {
+            return Err(Lost);
+        }
+        self.parked = Parked::InStub { id: call.id };
+        let mut registers = form().registers(&self.slot);
+        registers.rip = registers.rip.wrapping_add(SYSCALL_LENGTH);
+        registers.rax = result as u64;
+        registers.rcx = registers.rip;
+        registers.r11 = registers.rflags;
+        form().set_registers(&self.slot, &registers);
+        Ok(())
+    }
+
+    /// Does operations in its process, and stays in the stub. Gives what the host said to the last that was made.
+    pub fn perform(&mut self, operations: &[Operation]) -> Result<i64, Lost> {
+        self.enter_stub()?;
+        let mut result = 0;
+        for operations in operations.chunks(layout::MOST_OPERATIONS) {
+            let Parked::InStub { id } = self.parked else { return Err(Lost) };
+            self.slot.write_operations(operations);
+            running::begin(self.host.process, self.host.thread);
+            let listener = listener::get();
+            let answered = listener.answer(id, operations.len() as i64);
+            let call = if answered { listener.wait(self.host, operations) } else { Err(Lost) };
+            running::end();
+            let call = call?;
+            self.stopped(&call);
+            if call.signal() != Some(0) {
+                return Err(Lost);
+            }
+            result = self.result_of(operations.len());
+            if result < 0 {
+                break;
+            }
+        }
+        Ok(result)
+    }
+
+    /// What the host said to the last of so many operations that was made.
+    pub fn result_of(&self, count: usize) -> i64 {
+        let results = (0..count).map(|index| self.slot.result(index));
+        results.take_while(|result| *result != super::operation::NOT_MADE).last().unwrap_or(super::operation::NOT_MADE)
+    }
+
+    /// Lets the program go on after operations, and waits until it stops: gives how. `None`: it was stopped before it ran.
+    ///
+    /// The caller has said [`running::begin`], and says [`running::end`]. With operations, the thread is in the stub.
+    pub fn resume(&mut self, operations: &[Operation]) -> Result<Option<Call>, Lost> {
+        let listener = listener::get();
+        let answered = match self.parked {
+            Parked::InCall { id, result } => {
+                if !listener.answer(id, result) {
+                    // A signal came first.
+                    return self.await_kick(result).map(|()| None);
+                }
+                true
+            }
+            Parked::InStub { id } => {
+                self.slot.write_operations(operations);
+                listener.answer(id, operations.len() as i64 | stub::GO_BACK)
+            }
+        };
+        if !answered {
+            return Err(Lost);
+        }
+        let call = listener.wait(self.host, operations)?;
+        self.stopped(&call);
+        Ok(Some(call))
+    }
+
+    /// Makes a sister, which waits in the stub.
+    fn clone_thread(&mut self, place: usize) -> Result<Self, Lost> {
+        let slot = Slot::new(place).ok_or(Lost)?;
+        let flags = libc::CLONE_VM
+            | libc::CLONE_FS
+            | libc::CLONE_FILES
+            | libc::CLONE_SIGHAND
+            | libc::CLONE_THREAD
+            | libc::CLONE_SYSVSEM;
+        let stack = form().stack_pointer(&slot);
+        let operations = [
+            Operation::map_slot(slot.address(), slot.offset()),
+            Operation::new(libc::SYS_clone, &[flags as u64, stack as u64]),
+        ];
+        let child = self.give_birth(&operations, &[])?;
+        let host = HostThread { process: self.host.process, thread: child.thread };
+        Ok(Self { host, slot, parked: Parked::InStub { id: child.id }, taken: false })
+    }
+
+    /// Does operations of which the last is a clone; the child's come behind. Gives the child's stop in the stub.
+    pub fn give_birth(&mut self, own: &[Operation], child: &[Operation]) -> Result<Call, Lost> {
+        self.enter_stub()?;
+        let Parked::InStub { id } = self.parked else { return Err(Lost) };
+        let all = [own, child].concat();
+        self.slot.write_operations(&all);
+        running::begin(self.host.process, self.host.thread);
+        let listener = listener::get();
+        let slot = &self.slot;
+        let has_child = || slot.result(own.len() - 1) > 0;
+        let born = match listener.answer(id, all.len() as i64) {
+            true => listener.wait_for_birth(self.host, own, child, has_child),
+            false => Err(Lost),
+        };
+        running::end();
+        let (parent, child) = born?;
+        self.stopped(&parent);
+        child.ok_or(Lost)
+    }
+}

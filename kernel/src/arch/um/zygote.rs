@@ -1,0 +1,257 @@
+//! The first host process, which every address space's process is cloned from.
+//!
+//! It is made while the kernel boots, by loading the stub as a program of its own ([`stub::image`]); there it takes off
+//! whatever the host has put into it, installs the handler and the filter, and from then on waits in the stub to be cloned.
+//! Cloning it costs the same however much memory the kernel and the programs have, as it has none.
+
+use super::filter;
+use super::layout::{self, SLOT_SIZE};
+use super::listener::{self, HostThread, Lost};
+use super::operation::{NOT_MADE, Operation};
+use super::process::{Process, Thread};
+use super::slot::{self, FrameForm, Slot};
+use super::{memory, running, stub};
+use alloc::sync::Arc;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+static ZYGOTE: spin::Once<spin::Mutex<Thread>> = spin::Once::new();
+/// Processes that have been killed and not yet taken note of.
+static DYING: spin::Mutex<Vec<i32>> = spin::Mutex::new(Vec::new());
+
+/// In the first slot: what its first operations point at.
+const ACTION: usize = 0x800;
+const STACK: usize = 0x840;
+const MASK: usize = 0x860;
+const LIMIT: usize = 0x870;
+const NAME: usize = 0x880;
+const PROGRAM: usize = 0x890;
+const FILTER: usize = 0x8a0;
+
+/// A signal stack that is not in use while a handler runs on it: see [`slot`].
+const SS_AUTODISARM: u32 = 1 << 31;
+/// `SA_RESTORER`
+const SA_RESTORER: u64 = 0x0400_0000;
+/// What stops a program.
+const SIGNALS: [i32; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    running::KICK,
+];
+
+/// Makes it. Errors: a sentence that says what the host has not got.
+pub fn start() -> Result<(), String> {
+    let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    // SAFETY: only asks.
+    if unsafe { libc::getauxval(libc::AT_HWCAP2) } & 2 == 0 {
+        return Err("the host does not let programs read and write their segment bases (FSGSBASE)".into());
+    }
+    slot::initialize().map_err(said("the host gives no memory to talk to host processes"))?;
+    running::initialize().map_err(said("the host takes no handler for a signal"))?;
+    let slot = Slot::new(0).ok_or("there is no first slot")?;
+    let (operations, filter_at) = first_operations();
+    write_arguments(&slot);
+    slot.write_operations(&operations);
+    slot.set_start_count(operations.len());
+    let image = image_file().map_err(said("the host gives no memory to run a program from"))?;
+    let process = spawn(&image).map_err(said("the host makes no process"))?;
+
+    // It tells what it has come to by writing its slot, for it cannot be waited for yet.
+    let result = loop {
+        let results = (0..operations.len()).map(|index| slot.result(index));
+        let failed = results.enumerate().find(|(_, result)| (-4095..0).contains(result));
+        if let Some((index, error)) = failed {
+            let error = io::Error::from_raw_os_error(-error as i32);
+            return Err(complaint(&operations[index], &error));
+        }
+        if slot.result(filter_at) != NOT_MADE {
+            break slot.result(filter_at);
+        }
+        if running::has_died(process) {
+            return Err("the host ends a process that has just been loaded".into());
+        }
+        std::thread::yield_now();
+    };
+    let listener = take_descriptor(process, result as i32).map_err(said("the host keeps a descriptor back"))?;
+    listener::set(listener);
+
+    // It ends what it was told to do with an illegal instruction, and so gets to the handler.
+    let host = HostThread { process, thread: process };
+    let lost = |Lost| String::from("the first host process does not get to its handler");
+    let call = listener::get().wait(host, &[]).map_err(lost)?;
+    FrameForm::learn(&slot, call.arguments[1] as usize)?;
+    let mut thread = Thread::first(&call, slot);
+    // The kernel's end is the only one from now on; when it closes, whatever still waits is told so.
+    match thread.perform(&[Operation::new(libc::SYS_close, &[result as u64])]) {
+        Ok(0) => {}
+        _ => return Err("the first host process does not do what it is told".into()),
+    }
+    ZYGOTE.call_once(|| spin::Mutex::new(thread));
+    Ok(())
+}
+
+/// What to say when one of the first operations fails.
+fn complaint(operation: &Operation, error: &io::Error) -> String {
+    match operation.number {
+        libc::SYS_seccomp if error.raw_os_error() == Some(libc::EBUSY) => {
+            "the host's system calls already have a listener (SECCOMP_FILTER_FLAG_NEW_LISTENER), and take only one"
+                .into()
+        }
+        libc::SYS_seccomp => format!("the host does not hand over system calls (SECCOMP_RET_USER_NOTIF): {error}"),
+        libc::SYS_munmap => format!("the host does not let a process be rid of its vDSO: {error}"),
+        number => format!("the host refuses system call {number}: {error}"),
+    }
+}
+
+/// What it does to itself, and which of it installs the filter.
+fn first_operations() -> (Vec<Operation>, usize) {
+    let at = |offset: usize| (layout::SLOTS + offset) as u64;
+    let unmap = |range: core::ops::Range<usize>| Operation::unmap(range);
+    let mut operations = vec![
+        unmap(0..layout::STUB),
+        unmap(layout::STUB + crate::arch::PAGE_SIZE..layout::SLOTS),
+        unmap(layout::SLOTS + SLOT_SIZE..layout::HOST_END),
+        Operation::new(libc::SYS_close_range, &[0, 2]),
+        Operation::new(libc::SYS_close_range, &[layout::SLOTS_DESCRIPTOR as u64 + 1, u32::MAX.into()]),
+        // Away from the terminal: what is typed there is the kernel's to read, Ctrl-C too.
+        Operation::new(libc::SYS_setsid, &[]),
+        Operation::die_with_kernel(),
+        Operation::new(libc::SYS_prctl, &[libc::PR_SET_NAME as u64, at(NAME)]),
+        Operation::new(libc::SYS_setrlimit, &[libc::RLIMIT_CORE.into(), at(LIMIT)]),
+        Operation::new(libc::SYS_sigaltstack, &[at(STACK)]),
+    ];
+    for signal in SIGNALS {
+        operations.push(Operation::new(libc::SYS_rt_sigaction, &[signal as u64, at(ACTION), 0, 8]));
+    }
+    let set_mask = [libc::SIG_SETMASK as u64, at(MASK), 0, 8];
+    operations.push(Operation::new(libc::SYS_rt_sigprocmask, &set_mask));
+    operations.push(Operation::new(libc::SYS_prctl, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1]));
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let filter = [u64::from(libc::SECCOMP_SET_MODE_FILTER), flags, at(PROGRAM)];
+    operations.push(Operation::new(libc::SYS_seccomp, &filter));
+    let last = operations.len() - 1;
+    (operations, last)
+}
+
+/// Writes what those operations point at.
+fn write_arguments(slot: &Slot) {
+    let write = |at: usize, words: &[u64]| {
+        words.iter().enumerate().for_each(|(index, word)| slot.write(at + 8 * index, &word.to_ne_bytes()))
+    };
+    // `struct sigaction` as the host's kernel has it: everything is blocked while the stub runs.
+    let flags = (libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART) as u64 | SA_RESTORER;
+    write(ACTION, &[stub::handler() as u64, flags, stub::restorer() as u64, u64::MAX]);
+    let stack = layout::SLOTS + layout::STACK;
+    write(STACK, &[stack as u64, SS_AUTODISARM.into(), (SLOT_SIZE - layout::STACK) as u64]);
+    write(MASK, &[0]);
+    write(LIMIT, &[0, 0]);
+    slot.write(NAME, b"gnomon program\0");
+    let filter = filter::program();
+    write(PROGRAM, &[filter.len() as u64, (layout::SLOTS + FILTER) as u64]);
+    assert!(FILTER + filter.len() * 8 <= layout::STACK, "the filter has no room");
+    for (index, statement) in filter.iter().enumerate() {
+        let [low, high] = statement.code.to_ne_bytes();
+        let [k0, k1, k2, k3] = statement.k.to_ne_bytes();
+        slot.write(FILTER + 8 * index, &[low, high, statement.jt, statement.jf, k0, k1, k2, k3]);
+    }
+}
+
+/// The stub, as a file that can be executed.
+fn image_file() -> io::Result<File> {
+    // Hosts before 6.3 do not know MFD_EXEC; there it goes without saying.
+    let make = |flags| {
+        // SAFETY: the name is a string that ends with a zero.
+        unsafe { libc::memfd_create(c"gnomon program".as_ptr(), flags) }
+    };
+    let mut descriptor = make(libc::MFD_CLOEXEC | libc::MFD_EXEC);
+    if descriptor < 0 {
+        descriptor = make(libc::MFD_CLOEXEC);
+    }
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, and nobody else's.
+    let mut file = unsafe { File::from_raw_fd(descriptor) };
+    file.write_all(&stub::image())?;
+    Ok(file)
+}
+
+/// Loads a program into a new process, which has two descriptors beyond the standard ones.
+fn spawn(image: &File) -> io::Result<i32> {
+    struct Given {
+        image: i32,
+        ram: i32,
+        slots: i32,
+    }
+    extern "C" fn child(given: *mut libc::c_void) -> i32 {
+        // SAFETY: the parent waits, with this on its stack, until we have executed something or ended. Only host calls are
+        // made, which leave the parent's memory alone.
+        unsafe {
+            let Given { image, ram, slots } = &*given.cast::<Given>();
+            // First out of the way of the numbers they are to have.
+            let place = |descriptor: i32| libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 16);
+            let (image, ram, slots) = (place(*image), place(*ram), place(*slots));
+            libc::dup2(ram, layout::RAM_DESCRIPTOR);
+            libc::dup2(slots, layout::SLOTS_DESCRIPTOR);
+            let nothing: [*const libc::c_char; 1] = [core::ptr::null()];
+            libc::syscall(
+                libc::SYS_execveat,
+                image,
+                c"".as_ptr(),
+                nothing.as_ptr(),
+                nothing.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            );
+            libc::_exit(1)
+        }
+    }
+    let mut given = Given {
+        image: image.as_raw_fd(),
+        ram: memory::file().as_raw_fd(),
+        slots: slot::file().as_raw_fd(),
+    };
+    let mut stack = vec![0_u128; 4096];
+    // It shares our memory until it executes, and we wait: nothing is copied. No signal at its end: see `running`.
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK;
+    // SAFETY: the stack is large enough for a function that makes a few calls, and lives as long.
+    let process = unsafe {
+        libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut given).cast())
+    };
+    if process < 0 { Err(io::Error::last_os_error()) } else { Ok(process) }
+}
+
+/// Takes a copy of another process' descriptor.
+fn take_descriptor(process: i32, descriptor: i32) -> io::Result<OwnedFd> {
+    let checked = |descriptor: i64| match descriptor {
+        // SAFETY: the host has just made it, for us.
+        0.. => Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) }),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // SAFETY: passes numbers.
+    let handle = checked(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) })?;
+    // SAFETY: passes numbers.
+    checked(unsafe { libc::syscall(libc::SYS_pidfd_getfd, handle.as_raw_fd(), descriptor, 0) })
+}
+
+/// A new process without any memory, for an address space.
+pub fn new_process() -> Result<Arc<Process>, Lost> {
+    DYING.lock().retain(|process| !running::bury(*process));
+    let mut zygote = ZYGOTE.get().ok_or(Lost)?.lock();
+    let slot = Slot::new(0).ok_or(Lost)?;
+    let own = [Operation::new(libc::SYS_clone, &[libc::CLONE_PARENT as u64])];
+    let child = [Operation::map_slot(slot.address(), slot.offset()), Operation::die_with_kernel()];
+    // From its second operation on, the child reads its own slot.
+    slot.write_operations(&[&own[..], &child].concat());
+    let call = zygote.give_birth(&own, &child)?;
+    Ok(Process::new(Thread::first(&call, slot)))
+}
+
+/// Notes that a process has been killed, and will have to be taken note of.
+pub fn bury_later(process: i32) {
+    DYING.lock().push(process);
+}
