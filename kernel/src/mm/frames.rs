@@ -449,11 +449,15 @@ impl TableFrames for Tables {
     fn allocate(&self) -> Result<Frame> {
         let frame = PageRef::zeroed()?.into_raw();
         frames().tables.fetch_add(1, Ordering::Relaxed);
+        #[cfg(test)]
+        tests::note_table(1);
         Ok(frame)
     }
 
     fn free(&self, frame: Frame) {
         frames().tables.fetch_sub(1, Ordering::Relaxed);
+        #[cfg(test)]
+        tests::note_table(-1);
         // SAFETY: the page table gives back what `allocate` gave it, once.
         drop(unsafe { PageRef::from_raw(frame) });
     }

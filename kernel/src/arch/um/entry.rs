@@ -95,9 +95,15 @@ mod tests {
 
     #[test]
     fn an_entry_survives_being_packed() {
-        let mapping = Mapping { frame: Frame(0xfedc_ba98), permissions: Permissions::READ | Permissions::EXECUTE };
+        let mapping =
+            Mapping { frame: Frame(0xfedc_ba98), permissions: Permissions::READ | Permissions::EXECUTE };
         for wanted in [None, Some(mapping)] {
-            for host in [Host::Nothing, Host::Wanted(Permissions::WRITE), Host::Wanted(Permissions::empty()), Host::Other] {
+            for host in [
+                Host::Nothing,
+                Host::Wanted(Permissions::WRITE),
+                Host::Wanted(Permissions::empty()),
+                Host::Other,
+            ] {
                 let entry = Entry { wanted, host };
                 assert_eq!(Entry::unpack(entry.pack()), entry);
             }
@@ -115,7 +121,10 @@ mod tests {
         assert!(entry.wanting(mapping(1, Permissions::empty())).is_stale());
         assert!(entry.wanting(mapping(2, both)).is_stale());
         assert!(entry.wanting(None).is_stale());
-        assert!(entry.wanting(None).wanting(mapping(1, Permissions::READ)).is_stale(), "it may have changed hands since");
+        assert!(
+            entry.wanting(None).wanting(mapping(1, Permissions::READ)).is_stale(),
+            "it may have changed hands since"
+        );
         assert!(!Entry::NONE.wanting(mapping(1, both)).is_stale(), "the host has nothing");
     }
 }

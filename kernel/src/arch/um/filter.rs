@@ -56,10 +56,7 @@ pub fn program() -> Vec<libc::sock_filter> {
     program.push(statement(BPF_ALU | BPF_AND | BPF_K, !0xfff));
     let stub = stub_rules();
     // Two more ways to get past the stub's rules: another half of the address, or another page.
-    program.push(libc::sock_filter {
-        jf: stub.len() as u8,
-        ..unless(layout::STUB as u32, 0)
-    });
+    program.push(libc::sock_filter { jf: stub.len() as u8, ..unless(layout::STUB as u32, 0) });
     program[1].jf = 3 + stub.len() as u8;
     program.extend(stub);
 
@@ -69,7 +66,12 @@ pub fn program() -> Vec<libc::sock_filter> {
     program.extend([load(ARCHITECTURE), when(AUDIT_ARCH_X86_64, 1), answer(libc::SECCOMP_RET_TRAP)]);
     // A mapping that may replace others.
     program.extend([load(NUMBER), unless(libc::SYS_mmap as u32, 4), load(argument(3))]);
-    program.push(libc::sock_filter { code: (BPF_JMP | BPF_JSET | BPF_K) as u16, jt: 0, jf: 1, k: libc::MAP_FIXED as u32 });
+    program.push(libc::sock_filter {
+        code: (BPF_JMP | BPF_JSET | BPF_K) as u16,
+        jt: 0,
+        jf: 1,
+        k: libc::MAP_FIXED as u32,
+    });
     program.extend([answer(libc::SECCOMP_RET_TRAP), answer(libc::SECCOMP_RET_USER_NOTIF)]);
     for call in BY_SIGNAL {
         program.extend([unless(call as u32, 1), answer(libc::SECCOMP_RET_TRAP)]);

@@ -208,8 +208,6 @@ impl Listener {
 
     fn send(&self, mut answer: Answer) -> bool {
         // SAFETY: the host reads a structure of this type.
-        unsafe {
-            libc::ioctl(self.descriptor.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer) == 0
-        }
+        unsafe { libc::ioctl(self.descriptor.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer) == 0 }
     }
 }

@@ -9,16 +9,24 @@
 mod clock;
 mod command_line;
 mod console;
+mod entry;
 mod faults;
+mod filter;
 mod host;
 mod interrupts;
 mod layout;
+mod listener;
 mod memory;
+mod operation;
 mod power;
+mod process;
 mod report;
 mod running;
+mod slot;
+mod stub;
 mod translation;
 mod user;
+mod zygote;
 
 use super::{BootInformation, CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures, Reference};
 use alloc::{boxed::Box, format, string::String};
@@ -73,6 +81,7 @@ fn prepare(options: Options) -> Result<BootInformation, String> {
     faults::catch();
     interrupts::block_signals();
     interrupts::start().map_err(|error| format!("cannot listen to the host: {error}"))?;
+    user::initialize()?;
     clock::finish(clock);
     FOUND.call_once(|| Found { cpu });
     Ok(BootInformation { initramfs, ..boot_information(Box::leak(options.words.into_boxed_str())) })

@@ -121,11 +121,6 @@ impl Thread {
         self.host
     }
 
-    /// Whether its registers are in its slot.
-    pub fn is_in_stub(&self) -> bool {
-        matches!(self.parked, Parked::InStub { .. })
-    }
-
     /// Takes note of how it has stopped.
     pub fn stopped(&mut self, call: &Call) {
         self.parked = match call.signal() {
@@ -198,7 +193,10 @@ impl Thread {
     /// What the host said to the last of so many operations that was made.
     pub fn result_of(&self, count: usize) -> i64 {
         let results = (0..count).map(|index| self.slot.result(index));
-        results.take_while(|result| *result != super::operation::NOT_MADE).last().unwrap_or(super::operation::NOT_MADE)
+        results
+            .take_while(|result| *result != super::operation::NOT_MADE)
+            .last()
+            .unwrap_or(super::operation::NOT_MADE)
     }
 
     /// Lets the program go on after operations, and waits until it stops: gives how. `None`: it was stopped before it ran.

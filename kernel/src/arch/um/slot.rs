@@ -145,8 +145,9 @@ impl Slot {
 
     /// What the host said to an operation, as the stub tells it.
     pub fn result(&self, index: usize) -> i64 {
-        self.read_word(layout::OPERATIONS + index * size_of::<Operation>() + core::mem::offset_of!(Operation, result))
-            as i64
+        self.read_word(
+            layout::OPERATIONS + index * size_of::<Operation>() + core::mem::offset_of!(Operation, result),
+        ) as i64
     }
 
     /// Sets how many operations the first process begins with.
@@ -194,8 +195,30 @@ const MAGIC: u32 = 0x4650_5853;
 #[derive(Clone, Copy)]
 #[allow(missing_docs, dead_code, reason = "their names say which they are; all are listed to count them")]
 enum Place {
-    R8, R9, R10, R11, R12, R13, R14, R15, Rdi, Rsi, Rbp, Rbx, Rdx, Rax, Rcx, Rsp, Rip, Flags, Segments, ErrorCode,
-    Vector, OldMask, FaultAddress, Extended,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    Rdi,
+    Rsi,
+    Rbp,
+    Rbx,
+    Rdx,
+    Rax,
+    Rcx,
+    Rsp,
+    Rip,
+    Flags,
+    Segments,
+    ErrorCode,
+    Vector,
+    OldMask,
+    FaultAddress,
+    Extended,
 }
 
 /// What the host said of the signal that stopped the program.

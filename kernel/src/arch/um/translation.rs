@@ -198,9 +198,8 @@ impl Space {
         let belongs = |this: &Self, other: usize| {
             let entry = this.entry(other);
             let frame = i64::from(wanted.frame.0) + (other as i64 - page as i64) / PAGE_SIZE as i64;
-            let same = |found: Mapping| {
-                i64::from(found.frame.0) == frame && found.permissions == wanted.permissions
-            };
+            let same =
+                |found: Mapping| i64::from(found.frame.0) == frame && found.permissions == wanted.permissions;
             entry.wanted.is_some_and(same) && !entry.is_installed()
         };
         let (mut start, mut end) = (page, page + PAGE_SIZE);
@@ -260,7 +259,9 @@ impl Plan {
             Some(wanted) if wanted.permissions.is_empty() && entry.host == Host::Other => {
                 (Action::Unmap, Host::Nothing)
             }
-            Some(wanted) if entry.host == Host::Other => (Action::Map(wanted), Host::Wanted(wanted.permissions)),
+            Some(wanted) if entry.host == Host::Other => {
+                (Action::Map(wanted), Host::Wanted(wanted.permissions))
+            }
             Some(wanted) => (Action::Protect(wanted.permissions), Host::Wanted(wanted.permissions)),
         };
         self.add(page, action);

@@ -15,7 +15,7 @@
 //! This rests on the host's seccomp(2) and on its keeping processes apart. It is not promised that a program cannot find out
 //! that it runs here, nor that one cannot learn of another by how long things take.
 
-use super::listener::{Call, Lost};
+use super::listener::Lost;
 use super::operation::Operation;
 use super::process::{Process, Thread};
 use super::slot::{Cause, FrameForm};
@@ -223,11 +223,13 @@ impl Context {
 
     /// Finds or makes the host process of an address space, and a thread in it.
     fn settle_in(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<(), Lost> {
-        let process = match &space.lock().process {
-            Some(process) => process.clone(),
-            none => {
-                let _ = none;
-                return self.settle_in_new(space);
+        let present = space.lock().process.clone();
+        let process = match present {
+            Some(process) => process,
+            None => {
+                let process = zygote::new_process()?;
+                space.lock().process = Some(process.clone());
+                process
             }
         };
         if let Place::Hosted(hosted) = &self.place
@@ -235,12 +237,6 @@ impl Context {
         {
             return Ok(());
         }
-        self.move_to(process)
-    }
-
-    fn settle_in_new(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<(), Lost> {
-        let process = zygote::new_process()?;
-        space.lock().process = Some(process.clone());
         self.move_to(process)
     }
 
@@ -296,7 +292,7 @@ fn advance(
         make_up(thread, space, thread.result_of(operations.len()))?;
         return Ok(None);
     }
-    let trap = explain(thread, signal, &call);
+    let trap = explain(thread, signal);
     if let Some(Trap::PageFault { address, access }) = trap {
         let page = address & !(PAGE_SIZE - 1);
         *fault = Some(page);
@@ -335,7 +331,7 @@ fn make_up(thread: &mut Thread, space: &spin::Mutex<Space>, error: i64) -> core:
 }
 
 /// What a host signal means. `None`: nothing, or only that the kernel is to look around.
-fn explain(thread: &mut Thread, signal: i32, _call: &Call) -> Option<Trap> {
+fn explain(thread: &mut Thread, signal: i32) -> Option<Trap> {
     let form = form()?;
     let cause = form.cause(thread.slot());
     match signal {

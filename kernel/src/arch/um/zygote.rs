@@ -34,15 +34,8 @@ const SS_AUTODISARM: u32 = 1 << 31;
 /// `SA_RESTORER`
 const SA_RESTORER: u64 = 0x0400_0000;
 /// What stops a program.
-const SIGNALS: [i32; 7] = [
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGSYS,
-    running::KICK,
-];
+const SIGNALS: [i32; 7] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS, running::KICK];
 
 /// Makes it. Errors: a sentence that says what the host has not got.
 pub fn start() -> Result<(), String> {
@@ -77,7 +70,8 @@ pub fn start() -> Result<(), String> {
         }
         std::thread::yield_now();
     };
-    let listener = take_descriptor(process, result as i32).map_err(said("the host keeps a descriptor back"))?;
+    let listener =
+        take_descriptor(process, result as i32).map_err(said("the host keeps a descriptor back"))?;
     listener::set(listener);
 
     // It ends what it was told to do with an illegal instruction, and so gets to the handler.
@@ -210,18 +204,14 @@ fn spawn(image: &File) -> io::Result<i32> {
             libc::_exit(1)
         }
     }
-    let mut given = Given {
-        image: image.as_raw_fd(),
-        ram: memory::file().as_raw_fd(),
-        slots: slot::file().as_raw_fd(),
-    };
+    let mut given =
+        Given { image: image.as_raw_fd(), ram: memory::file().as_raw_fd(), slots: slot::file().as_raw_fd() };
     let mut stack = vec![0_u128; 4096];
     // It shares our memory until it executes, and we wait: nothing is copied. No signal at its end: see `running`.
     let flags = libc::CLONE_VM | libc::CLONE_VFORK;
     // SAFETY: the stack is large enough for a function that makes a few calls, and lives as long.
-    let process = unsafe {
-        libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut given).cast())
-    };
+    let process =
+        unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut given).cast()) };
     if process < 0 { Err(io::Error::last_os_error()) } else { Ok(process) }
 }
 

@@ -51,17 +51,17 @@ fn reading_untouched_memory_costs_no_frame_and_a_reservation_nothing() {
     let reservation = space.map(anonymous(1 << 30, Permissions::empty())).unwrap();
     let start = space.map(anonymous(1000, READ_WRITE)).unwrap();
     load(&space, start).unwrap();
-    let before = held();
+    let before = held_as_pages();
     for page in 0..1000 {
         assert_eq!(load(&space, start + page * PAGE_SIZE), Ok(0));
     }
-    assert_eq!(held(), before);
+    assert_eq!(held_as_pages(), before);
     store(&space, start + 500 * PAGE_SIZE, 1).unwrap();
-    assert_eq!(held(), before + 1);
+    assert_eq!(held_as_pages(), before + 1);
     assert_eq!(load(&space, start + 501 * PAGE_SIZE), Ok(0));
     space.protect(reservation..reservation + 16 * PAGE_SIZE, READ_WRITE, false).unwrap();
     store(&space, reservation, 1).unwrap();
-    assert_eq!(held(), before + 2);
+    assert_eq!(held_as_pages(), before + 2);
 }
 
 #[test]
@@ -120,18 +120,18 @@ fn a_private_file_page_is_the_files_until_it_is_written() {
     let contents = TestFile::new(&[5; 20 * PAGE_SIZE]);
     let space = space();
     space.map(at(DATA, file(&contents, 1, 19, READ_WRITE, RegionFlags::empty()))).unwrap();
-    let before = held();
+    let before = held_as_pages();
     assert_eq!(load(&space, DATA + 3 * PAGE_SIZE), Ok(5));
     assert_eq!(space.statistics().resident, 16, "those around it came along");
-    assert_eq!(held(), before, "and none was copied");
+    assert_eq!(held_as_pages(), before, "and none was copied");
     store(&space, DATA + 3 * PAGE_SIZE, 6).unwrap();
     store(&space, DATA + 17 * PAGE_SIZE, 7).unwrap();
-    assert_eq!(held(), before + 2);
+    assert_eq!(held_as_pages(), before + 2);
     assert_eq!([contents.byte(4 * PAGE_SIZE), contents.byte(18 * PAGE_SIZE)], [5, 5]);
     assert_eq!([load(&space, DATA + 3 * PAGE_SIZE), load(&space, DATA + 17 * PAGE_SIZE)], [Ok(6), Ok(7)]);
     space.advise(DATA, 19 * PAGE_SIZE, 4).unwrap();
     assert_eq!(load(&space, DATA + 3 * PAGE_SIZE), Ok(5), "MADV_DONTNEED forgets the copy");
-    assert_eq!(held(), before);
+    assert_eq!(held_as_pages(), before);
 }
 
 #[test]

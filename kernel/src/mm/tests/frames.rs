@@ -11,6 +11,8 @@ std::thread_local! {
     /// Frames taken less frames given back by this thread. Each test has a thread of its own, so this is exact even while
     /// others run beside it.
     static BALANCE: Cell<isize> = const { Cell::new(0) };
+    /// Those of them that are under page tables: how many it takes is the machine's affair.
+    static TABLES: Cell<isize> = const { Cell::new(0) };
     /// What `BALANCE` may reach before this thread is told that nothing is left.
     static LIMIT: Cell<isize> = const { Cell::new(isize::MAX) };
 }
@@ -29,9 +31,18 @@ pub(super) fn may_take(account: Account, frames: isize) -> bool {
     account == Account::Reserve || BALANCE.get() + frames <= LIMIT.get()
 }
 
+pub(super) fn note_table(frames: isize) {
+    TABLES.set(TABLES.get() + frames);
+}
+
 /// Frames this thread holds.
 pub fn held() -> isize {
     BALANCE.get()
+}
+
+/// Frames this thread holds for anything but page tables.
+pub fn held_as_pages() -> isize {
+    BALANCE.get() - TABLES.get()
 }
 
 /// Runs `act` as if only so many frames were left for programs.

@@ -13,7 +13,7 @@ use alloc::{sync::Arc, vec::Vec};
 use arrayvec::ArrayVec;
 use core::fmt;
 
-pub use crate::mm::frames::tests::{held, with_frames_left};
+pub use crate::mm::frames::tests::{held, held_as_pages, with_frames_left};
 
 /// Read and write.
 pub const READ_WRITE: Permissions = Permissions::READ.union(Permissions::WRITE);
