@@ -20,7 +20,7 @@ const EXECUTE: u32 = abi::PF_X;
 /// By how much this machine's addresses end before those of Linux, which the tests are written in.
 const SHORTER: usize = 0x7fff_ffff_f000 - Hardware::USER_END;
 /// Where Linux puts a program that can lie anywhere: two thirds up.
-const ANYWHERE: usize = Hardware::USER_END / 3 * 2 & !0xfff;
+const ANYWHERE: usize = (Hardware::USER_END / 3 * 2) & !0xfff;
 
 /// A program header: kind, flags, offset, address, bytes in the file, bytes in memory, alignment.
 #[derive(Clone, Copy, Debug)]

@@ -48,16 +48,17 @@ const fn argument(index: u32) -> u32 {
 
 /// The filter.
 pub fn program() -> Vec<libc::sock_filter> {
-    let mut program = Vec::new();
-    // Where is the instruction?
-    program.push(load(INSTRUCTION_HIGH));
-    program.push(unless((layout::STUB >> 32) as u32, 3));
-    program.push(load(INSTRUCTION_LOW));
-    program.push(statement(BPF_ALU | BPF_AND | BPF_K, !0xfff));
     let stub = stub_rules();
-    // Two more ways to get past the stub's rules: another half of the address, or another page.
-    program.push(libc::sock_filter { jf: stub.len() as u8, ..unless(layout::STUB as u32, 0) });
-    program[1].jf = 3 + stub.len() as u8;
+    let over_stub = stub.len() as u8;
+    // Where is the instruction? The upper half of its address, then the page. Whatever else it is, the stub's rules do not
+    // apply.
+    let mut program = vec![
+        load(INSTRUCTION_HIGH),
+        unless((layout::STUB >> 32) as u32, 3 + over_stub),
+        load(INSTRUCTION_LOW),
+        statement(BPF_ALU | BPF_AND | BPF_K, !0xfff),
+        unless(layout::STUB as u32, over_stub),
+    ];
     program.extend(stub);
 
     // The vsyscall page, which no process can be rid of: as if it were not there.

@@ -159,7 +159,8 @@ impl Space {
         if self.stale.len() > MOST_RANGES {
             let start = self.stale.iter().map(|range| range.start).min().unwrap_or(0);
             let end = self.stale.iter().map(|range| range.end).max().unwrap_or(0);
-            self.stale = vec![start..end];
+            self.stale.clear();
+            self.stale.push(start..end);
         }
     }
 
