@@ -340,8 +340,8 @@ pub trait Machine {
 
     /// Writes bytes as they are.
     fn console_write(bytes: &[u8]);
-    /// The next byte that arrived, if any. After [`Interrupts::CONSOLE`], ask until there is none: what was left behind
-    /// would not interrupt again.
+    /// The next byte that arrived, if any. After [`Interrupts::CONSOLE`], ask until there is none, at once or when there is
+    /// room: what was left behind would not interrupt again.
     fn console_read() -> Option<u8>;
 
     /// Ends with success.

@@ -5,7 +5,7 @@ use super::{
     open::open_path,
     path::Path,
     pseudo::{self, PseudoInode},
-    terminal::{Terminal, TerminalFile},
+    terminal::{Terminal, TerminalFile, Wire},
 };
 use crate::{
     arch::{Hardware, Machine},
@@ -19,7 +19,8 @@ pub const DEVICE: DeviceNumber = DeviceNumber::new(5, 1);
 /// What `/dev/ttyS0` is: the same wire, with job control.
 pub const SERIAL_DEVICE: DeviceNumber = DeviceNumber::new(4, 64);
 
-static TERMINAL: LazyLock<Arc<Terminal>> = LazyLock::new(|| Terminal::new(Hardware::console_write));
+static TERMINAL: LazyLock<Arc<Terminal>> =
+    LazyLock::new(|| Terminal::new(Wire { write: Hardware::console_write, read: Hardware::console_read }));
 
 /// The terminal.
 pub fn terminal() -> &'static Arc<Terminal> {
@@ -28,9 +29,7 @@ pub fn terminal() -> &'static Arc<Terminal> {
 
 /// Takes what has come over the wire: called when the machine says that something has.
 pub fn receive() {
-    while let Some(byte) = Hardware::console_read() {
-        terminal().receive(byte);
-    }
+    terminal().receive();
 }
 
 /// The console for init's descriptors 0, 1 and 2: by its name if the archive has one, else without a name.

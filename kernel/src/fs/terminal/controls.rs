@@ -102,6 +102,7 @@ fn change<S: Settings>(
     state.input.change(&old, &new);
     drop(state);
     terminal.changed.wake_all();
+    terminal.receive_rest();
     Ok(())
 }
 
@@ -133,7 +134,10 @@ impl Terminal {
     /// TCFLSH: throws away what was not read yet, tcflush(3). Of what was written nothing is left to throw away.
     fn flush(&self, queue: usize) -> Result<()> {
         match queue as u32 {
-            linux::TCIFLUSH | linux::TCIOFLUSH => self.state.lock().input.flush(),
+            linux::TCIFLUSH | linux::TCIOFLUSH => {
+                self.state.lock().input.flush();
+                self.receive_rest();
+            }
             linux::TCOFLUSH => {}
             _ => return Err(Errno::EINVAL.because("there are two queues, tcflush(3)")),
         }

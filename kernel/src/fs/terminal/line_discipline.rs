@@ -65,6 +65,13 @@ impl Echo<'_> {
 }
 
 impl LineDiscipline {
+    /// Whether the wire should bring more. Not when the buffer is full of what can be read; but a line that is too
+    /// long to be ended must not keep away the key that deletes it.
+    pub fn has_room(&self, termios: &Termios) -> bool {
+        let edits = termios.is_canonical() && self.lines.is_empty();
+        edits || self.ready.len() + self.editing.len() < CAPACITY
+    }
+
     /// Takes a byte from the wire.
     pub fn receive(&mut self, byte: u8, termios: &Termios, echo: &mut Echo<'_>) -> Meaning {
         let (input, local) = (termios.input(), termios.local());
@@ -436,5 +443,20 @@ mod tests {
         desk.types(&[b'a'; 5000], &termios);
         desk.types(b"\n", &termios);
         assert_eq!(desk.reads(10_000, &termios).len(), CAPACITY + 1);
+    }
+
+    #[test]
+    fn what_can_be_read_is_not_crowded_out() {
+        let termios = Termios::default();
+        let mut desk = Desk::default();
+        desk.types(&[b'a'; 5000], &termios);
+        assert!(desk.discipline.has_room(&termios), "the line can still be deleted");
+        desk.types(b"\n", &termios);
+        assert!(!desk.discipline.has_room(&termios));
+        desk.reads(100, &termios);
+        assert!(desk.discipline.has_room(&termios));
+        let raw = termios.with_local(Local::empty(), Local::ICANON);
+        desk.types(&[b'a'; 200], &raw);
+        assert!(!desk.discipline.has_room(&raw));
     }
 }

@@ -35,8 +35,15 @@ pub struct Terminal {
     /// Nothing is taken inside it.
     jobs: SpinLock<Jobs>,
     changed: WaitQueue,
-    /// The wire.
-    write: fn(&[u8]),
+    wire: Wire,
+}
+
+/// What is at the other end.
+pub struct Wire {
+    /// Sends bytes.
+    pub write: fn(&[u8]),
+    /// The next byte that has come.
+    pub read: fn() -> Option<u8>,
 }
 
 #[derive(Default)]
@@ -47,18 +54,20 @@ struct State {
     output: OutputProcessor,
     /// Output waits for the key that starts it again.
     stopped: bool,
+    /// Nobody has room for what comes over the wire, so it is left there.
+    full: bool,
     /// When the last byte came, in host monotonic nanoseconds; kept while VTIME is not 0.
     last_byte: i64,
 }
 
 impl Terminal {
     /// One at the end of a wire.
-    pub fn new(write: fn(&[u8])) -> Arc<Self> {
+    pub fn new(wire: Wire) -> Arc<Self> {
         Arc::new(Self {
             state: SpinLock::default(),
             jobs: SpinLock::default(),
             changed: WaitQueue::new(),
-            write,
+            wire,
         })
     }
 
@@ -70,14 +79,35 @@ impl Terminal {
         *self.jobs.lock() = jobs;
     }
 
-    /// A byte has come from the wire.
-    pub fn receive(&self, byte: u8) {
+    /// Something has come over the wire: takes as much of it as there is room for.
+    pub fn receive(&self) {
+        loop {
+            {
+                let state = &mut *self.state.lock();
+                state.full = !state.input.has_room(&state.termios);
+                if state.full {
+                    return;
+                }
+            }
+            let Some(byte) = (self.wire.read)() else { return };
+            self.take_in(byte);
+        }
+    }
+
+    /// There may be room again for what was left on the wire.
+    fn receive_rest(&self) {
+        if self.state.lock().full {
+            self.receive();
+        }
+    }
+
+    fn take_in(&self, byte: u8) {
         let meaning = {
             let state = &mut *self.state.lock();
             if state.termios.number(Special::Time) != 0 {
                 state.last_byte = time::now(HostClock::Monotonic);
             }
-            let mut echo = Echo { output: &mut state.output, write: &mut |bytes| (self.write)(bytes) };
+            let mut echo = Echo { output: &mut state.output, write: &mut |bytes| (self.wire.write)(bytes) };
             let meaning = state.input.receive(byte, &state.termios, &mut echo);
             match meaning {
                 Meaning::Stop => state.stopped = true,
@@ -113,7 +143,10 @@ impl Terminal {
             return Err(Errno::EAGAIN.because("nothing that could be read has been typed"));
         }
         let State { termios, input, .. } = &mut *state;
-        input.read(room, termios, &mut |bytes| into.put(bytes))
+        let result = input.read(room, termios, &mut |bytes| into.put(bytes));
+        drop(state);
+        self.receive_rest();
+        result
     }
 
     fn patience_is_over(&self, state: &State, since: Option<i64>) -> bool {
@@ -138,7 +171,7 @@ impl Terminal {
                 Err(_) => break,
             };
             let state = &mut *self.state.lock();
-            state.output.process(&buffer[..count], &state.termios, &mut |bytes| (self.write)(bytes));
+            state.output.process(&buffer[..count], &state.termios, &mut |bytes| (self.wire.write)(bytes));
             done += count;
         }
         Ok(done)
