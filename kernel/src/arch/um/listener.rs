@@ -54,19 +54,34 @@ impl Call {
     }
 }
 
-/// Operations the stub may do while the kernel waits, the next one first.
-struct Orders<'a>(&'a [Operation]);
+/// Operations the stub may do while the kernel waits.
+struct Orders<'a> {
+    operations: &'a [Operation],
+    /// How many have been let pass.
+    done: usize,
+}
 
-impl Orders<'_> {
-    /// Whether a call is the next one; then it is done with.
-    fn take(&mut self, call: &Call) -> bool {
-        match self.0.split_first() {
-            Some((next, rest)) if (next.number, next.arguments) == (call.number.into(), call.arguments) => {
-                self.0 = rest;
-                true
-            }
-            _ => false,
+impl<'a> Orders<'a> {
+    fn new(operations: &'a [Operation]) -> Self {
+        Self { operations, done: 0 }
+    }
+
+    /// Lets a call pass if it is the next one, or the last one once more: who is stopped and continued by somebody on the
+    /// host makes the same call again. False: it is neither.
+    fn approve(&mut self, call: &Call, listener: &Listener) -> bool {
+        let is = |operation: Option<&Operation>| {
+            operation.is_some_and(|operation| {
+                (operation.number, operation.arguments) == (call.number.into(), call.arguments)
+            })
+        };
+        let next = is(self.operations.get(self.done));
+        if !next && !is(self.done.checked_sub(1).and_then(|last| self.operations.get(last))) {
+            return false;
         }
+        if listener.approve(call) && next {
+            self.done += 1;
+        }
+        true
     }
 }
 
@@ -97,7 +112,7 @@ pub fn set(descriptor: OwnedFd) {
 impl Listener {
     /// Waits until a thread stops, letting pass what it was ordered to do before that.
     pub fn wait(&self, waited: HostThread, ordered: &[Operation]) -> Result<Call, Lost> {
-        let mut orders = Orders(ordered);
+        let mut orders = Orders::new(ordered);
         let mut next = self.take_early(waited.thread);
         loop {
             let call = match next.take() {
@@ -108,9 +123,7 @@ impl Listener {
                 self.early.lock().push_back(call);
             } else if !call.is_operation() {
                 return Ok(call);
-            } else if orders.take(&call) {
-                self.approve(&call);
-            } else {
+            } else if !orders.approve(&call, self) {
                 return Err(Lost);
             }
         }
@@ -125,7 +138,7 @@ impl Listener {
         ordered_child: &[Operation],
         has_child: impl Fn() -> bool,
     ) -> Result<(Call, Option<Call>), Lost> {
-        let (mut orders, mut child_orders) = (Orders(ordered), Orders(ordered_child));
+        let (mut orders, mut child_orders) = (Orders::new(ordered), Orders::new(ordered_child));
         let (mut stopped, mut child) = (None, None);
         loop {
             match (stopped, child) {
@@ -137,13 +150,10 @@ impl Listener {
             if call.thread == parent.thread {
                 if !call.is_operation() {
                     stopped = Some(call);
-                } else if orders.take(&call) {
-                    self.approve(&call);
-                } else {
+                } else if !orders.approve(&call, self) {
                     return Err(Lost);
                 }
-            } else if call.is_operation() && child_orders.take(&call) {
-                self.approve(&call);
+            } else if call.is_operation() && child_orders.approve(&call, self) {
             } else if call.signal() == Some(0) {
                 child = Some(call);
             } else {
@@ -195,15 +205,10 @@ impl Listener {
         self.send(Answer { id, val: value, error: 0, flags: 0 })
     }
 
-    /// Has the host make the call.
-    fn approve(&self, call: &Call) {
-        // A caller that no longer waits comes again, or is dead and will be missed.
-        self.send(Answer {
-            id: call.id,
-            val: 0,
-            error: 0,
-            flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
-        });
+    /// Has the host make the call. False: nobody waits for it any more.
+    fn approve(&self, call: &Call) -> bool {
+        let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+        self.send(Answer { id: call.id, val: 0, error: 0, flags })
     }
 
     fn send(&self, mut answer: Answer) -> bool {

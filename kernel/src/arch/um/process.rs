@@ -147,22 +147,43 @@ impl Thread {
         self.await_kick(result)
     }
 
-    /// The call it waited in is no more, because it has been sent a signal: waits for it to get to the stub.
+    /// The call it waited in is no more, as it has been sent a signal: waits for it to get to the stub.
     fn await_kick(&mut self, result: i64) -> Result<(), Lost> {
-        let call = listener::get().wait(self.host, &[]);
+        let stopped = loop {
+            match listener::get().wait(self.host, &[]) {
+                // Stopped and continued in between: it waits in the same call again, until the signal comes.
+                Ok(call) if call.signal().is_none() => {}
+                stopped => break stopped,
+            }
+        };
         running::end();
-        let call = call?;
-        if call.signal().is_none_or(|signal| signal == 0) {
-            return Err(Lost);
-        }
-        self.parked = Parked::InStub { id: call.id };
+        self.stopped(&stopped?);
+        self.finish_call(result);
+        Ok(())
+    }
+
+    /// Makes the registers what a system call leaves, that did not get to its end.
+    fn finish_call(&mut self, result: i64) {
         let mut registers = form().registers(&self.slot);
         registers.rip = registers.rip.wrapping_add(SYSCALL_LENGTH);
         registers.rax = result as u64;
         registers.rcx = registers.rip;
         registers.r11 = registers.rflags;
         form().set_registers(&self.slot, &registers);
-        Ok(())
+    }
+
+    /// Answers the stub, which has been given so many operations. Somebody on the host may have stopped and continued it;
+    /// then it has asked once more.
+    fn answer_stub(&mut self, answer: i64) -> Result<(), Lost> {
+        let listener = listener::get();
+        loop {
+            let Parked::InStub { id } = self.parked else { return Err(Lost) };
+            if listener.answer(id, answer) {
+                return Ok(());
+            }
+            let call = listener.wait(self.host, &[])?;
+            self.stopped(&call);
+        }
     }
 
     /// Does operations in its process, and stays in the stub. Gives what the host said to the last that was made.
@@ -170,12 +191,10 @@ impl Thread {
         self.enter_stub()?;
         let mut result = 0;
         for operations in operations.chunks(layout::MOST_OPERATIONS) {
-            let Parked::InStub { id } = self.parked else { return Err(Lost) };
             self.slot.write_operations(operations);
             running::begin(self.host.process, self.host.thread);
-            let listener = listener::get();
-            let answered = listener.answer(id, operations.len() as i64);
-            let call = if answered { listener.wait(self.host, operations) } else { Err(Lost) };
+            let answered = self.answer_stub(operations.len() as i64);
+            let call = answered.and_then(|()| listener::get().wait(self.host, operations));
             running::end();
             let call = call?;
             self.stopped(&call);
@@ -204,25 +223,33 @@ impl Thread {
     /// The caller has said [`running::begin`], and says [`running::end`]. With operations, the thread is in the stub.
     pub fn resume(&mut self, operations: &[Operation]) -> Result<Option<Call>, Lost> {
         let listener = listener::get();
-        let answered = match self.parked {
+        match self.parked {
             Parked::InCall { id, result } => {
                 if !listener.answer(id, result) {
-                    // A signal came first.
-                    return self.await_kick(result).map(|()| None);
+                    return self.answer_late(result);
                 }
-                true
             }
-            Parked::InStub { id } => {
+            Parked::InStub { .. } => {
                 self.slot.write_operations(operations);
-                listener.answer(id, operations.len() as i64 | stub::GO_BACK)
+                self.answer_stub(operations.len() as i64 | stub::GO_BACK)?;
             }
-        };
-        if !answered {
-            return Err(Lost);
         }
         let call = listener.wait(self.host, operations)?;
         self.stopped(&call);
         Ok(Some(call))
+    }
+
+    /// Answers a call that is no longer waited in: a signal came first, and the thread is in the stub, or on its way there;
+    /// or it was stopped and continued by somebody on the host, and has made the same call again.
+    fn answer_late(&mut self, result: i64) -> Result<Option<Call>, Lost> {
+        let call = listener::get().wait(self.host, &[])?;
+        self.stopped(&call);
+        if call.signal().is_some() {
+            self.finish_call(result);
+        } else {
+            self.set_result(result as isize);
+        }
+        Ok(None)
     }
 
     /// Makes a sister, which waits in the stub.
@@ -247,17 +274,13 @@ impl Thread {
     /// Does operations of which the last is a clone; the child's come behind. Gives the child's stop in the stub.
     pub fn give_birth(&mut self, own: &[Operation], child: &[Operation]) -> Result<Call, Lost> {
         self.enter_stub()?;
-        let Parked::InStub { id } = self.parked else { return Err(Lost) };
         let all = [own, child].concat();
         self.slot.write_operations(&all);
         running::begin(self.host.process, self.host.thread);
-        let listener = listener::get();
+        let answered = self.answer_stub(all.len() as i64);
         let slot = &self.slot;
         let has_child = || slot.result(own.len() - 1) > 0;
-        let born = match listener.answer(id, all.len() as i64) {
-            true => listener.wait_for_birth(self.host, own, child, has_child),
-            false => Err(Lost),
-        };
+        let born = answered.and_then(|()| listener::get().wait_for_birth(self.host, own, child, has_child));
         running::end();
         let (parent, child) = born?;
         self.stopped(&parent);
