@@ -238,19 +238,24 @@ fn idle() {
     attend_interrupts();
 }
 
-/// Does what devices and the clock have asked for.
-pub fn attend_interrupts() {
+/// Does what devices and the clock have asked for. Gives whether the task that was interrupted should let others run: in
+/// virtual time a device does not end its time slice.
+pub fn attend_interrupts() -> bool {
     let interrupts = Hardware::take_interrupts();
-    if interrupts.contains(Interrupts::ALARM) {
-        match clocksource::is_virtual() {
-            true => virtual_time::watchdog_rang(),
-            false => events::alarm_rang(),
+    let alarm = interrupts.contains(Interrupts::ALARM);
+    let slice_over = if clocksource::is_virtual() {
+        alarm && virtual_time::watchdog_rang()
+    } else {
+        if alarm {
+            events::alarm_rang();
         }
-    }
+        true
+    };
     time::interrupt();
     if interrupts.contains(Interrupts::CONSOLE) {
         console::receive();
     }
+    slice_over
 }
 
 /// How a task is to be scheduled, sched(7): what sched_setscheduler(2) and setpriority(2) set and others read.

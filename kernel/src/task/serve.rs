@@ -137,10 +137,10 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
                     }
                 }
                 Pause::Interrupt => {
-                    sched::attend_interrupts();
+                    let slice_over = sched::attend_interrupts();
                     // The alarm has rung or is far off: a task that runs on wants its next tick.
                     events::program_alarm(true);
-                    if sched::others_wait() && !clocksource::is_virtual() {
+                    if slice_over && sched::others_wait() {
                         caller.user.park();
                         sched::yield_now(&task, true).await;
                     }
