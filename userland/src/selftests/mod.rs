@@ -46,6 +46,7 @@ mod unshare_rules;
 mod user_namespaces;
 mod vdso_functions;
 mod vdso_image;
+mod virtual_time;
 mod vvar_pages;
 mod waiting;
 mod zero_system_calls;
@@ -90,6 +91,7 @@ selftests! {
     nsfs
     namespace_limit
     user_namespaces
+    virtual_time
     vvar_pages
     special_mappings
     vdso_image
