@@ -22,6 +22,7 @@ mod panic;
 mod programs;
 mod selftests;
 mod shell;
+mod virtual_time;
 mod without_time_namespaces;
 
 /// Our kernel on bare metal, for what is about hardware.
@@ -51,11 +52,13 @@ fn main() -> ExitCode {
         initrd::scenarios(),
         memory::scenarios(),
         instructions::scenarios(),
+        virtual_time::scenarios(),
         without_time_namespaces::scenarios(),
         boot_time::scenarios(),
     ];
     let mut trials: Vec<Trial> = scenarios.into_iter().flatten().flat_map(Scenario::trials).collect();
     trials.extend(front_door::trials());
+    trials.extend(virtual_time::trials());
     trials.extend(selftests::trials(&arguments));
     let conclusion = libtest_mimic::run(&arguments, trials);
     figures::print_all();

@@ -75,7 +75,8 @@ pub fn cases(plan: &mut Plan) {
         });
         plan.case(format!("{place}: a relative sleep takes its length, to the nanosecond"), move || {
             enter(place)?;
-            for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI] {
+            for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI]
+            {
                 for length in [1, 999, 1_000_000, 123_456_789, LONG] {
                     let before = now(clock)?;
                     call!(libc::SYS_clock_nanosleep, clock, 0, &time::timespec(length), 0usize)?;
@@ -87,7 +88,8 @@ pub fn cases(plan: &mut Plan) {
         });
         plan.case(format!("{place}: an absolute sleep ends at its moment, to the nanosecond"), move || {
             enter(place)?;
-            for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI] {
+            for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI]
+            {
                 let until = now(clock)? + LONG + 17;
                 time::sleep_until(clock, until).step("clock_nanosleep")?;
                 equal("woken after its moment by", now(clock)? - until, CHARGE)?;
