@@ -1,7 +1,8 @@
 //! The machine under the image: where the pages are, how the TSC is read, how the kernel is called.
 
+use crate::atomics::Ordering::Relaxed;
 use crate::calls::{Machine, PROCESSOR_SELECTOR, SystemCall};
-use crate::page::{COMPANION_PAGE, MODE_TSC, PAGE_SIZE, TIME_PAGE, TimeData};
+use crate::page::{COMPANION_PAGE, MODE_TSC, PAGE_SIZE, RANDOM_PAGE, RandomData, TIME_PAGE, TimeData};
 use core::arch::asm;
 use core::ptr;
 
@@ -64,6 +65,12 @@ impl Machine for Processor {
     /// `rdpid` and `rdtscp` would give the same number; `lsl` is there on every processor.
     #[inline(always)]
     fn processor(&self) -> Option<u32> {
+        let address = first_page().expose_provenance() + (RANDOM_PAGE - TIME_PAGE) * PAGE_SIZE;
+        // SAFETY: the kernel maps the random page there; it is all atomics.
+        let random: &RandomData = unsafe { &*ptr::with_exposed_provenance(address) };
+        if random.is_processor_hidden.load(Relaxed) != 0 {
+            return None;
+        }
         let (limit, found): (u32, u8);
         // SAFETY: reads the limit of a segment, and the flag that says whether there is such a segment.
         unsafe {

@@ -203,6 +203,8 @@ pub struct ProcessorFeatures {
     pub hwcap2: u64,
     /// AT_MINSIGSTKSZ: bytes a signal frame takes at most.
     pub minimum_signal_stack: usize,
+    /// Whether user mode finds its CPU's number where the vDSO looks for it, `gnomon_vdso::calls::PROCESSOR_SELECTOR`.
+    pub tells_cpu_number: bool,
 }
 
 /// The counter that user mode and kernel both read the time from.

@@ -6,11 +6,16 @@ use super::{
     clocksource::{self, Source},
     timekeeper::{Base, Timekeeper},
 };
-use crate::{abi::Result, mm::frames::PageRef, sync::Once};
+use crate::{
+    abi::Result,
+    arch::{Hardware, Machine},
+    mm::frames::PageRef,
+    sync::Once,
+};
 use gnomon_vdso::{
     clocks::{Class, Clock},
     cycles::Conversion,
-    page::{MODE_NONE, MODE_TSC, TimeData},
+    page::{MODE_NONE, MODE_TSC, RandomData, TimeData},
     read,
     write::Counter,
 };
@@ -31,6 +36,8 @@ fn pages() -> &'static Pages {
 pub(super) fn initialize() -> Result<()> {
     let system = PageRef::zeroed()?;
     let random = PageRef::zeroed()?;
+    let hidden = [u8::from(!Hardware::processor_features().tells_cpu_number)];
+    random.write(core::mem::offset_of!(RandomData, is_processor_hidden), &hidden);
     // SAFETY: a whole frame, zeroed, kept for good by `PAGES`; the kernel sees it only as `TimeData`, whose fields are
     // atomics, and programs can only read it.
     let data: &'static TimeData = unsafe { system.pointer().cast().as_ref() };
@@ -43,7 +50,7 @@ pub fn system_page() -> PageRef {
     pages().system.clone()
 }
 
-/// The page of the random generator's state, to be mapped. Its `is_ready` stays 0: there is no `__vdso_getrandom` yet.
+/// The page of the random generator's state, to be mapped. Its `is_ready` stays 0: there is no `__vdso_getrandom`.
 pub fn random_page() -> PageRef {
     pages().random.clone()
 }

@@ -191,6 +191,8 @@ impl Machine for Hardware {
             hwcap: value(libc::AT_HWCAP),
             hwcap2: value(libc::AT_HWCAP2),
             minimum_signal_stack: value(libc::AT_MINSIGSTKSZ) as usize,
+            // They find the host's.
+            tells_cpu_number: false,
         }
     }
 
