@@ -15,7 +15,7 @@
 //! Whichever thread does its second step last sees the other's first. At worst a program is kicked that has just trapped:
 //! it traps once more for nothing.
 
-use super::{console, host, host::Woken, power, running};
+use super::{console, host, host::Woken, power, running, statistics};
 use crate::arch::Interrupts;
 use core::{
     mem::MaybeUninit,
@@ -217,6 +217,7 @@ pub fn take() -> Interrupts {
 
 /// Sleeps until something is pending.
 pub fn wait() {
+    statistics::idle_begins();
     IDLE.store(true, SeqCst);
     while !are_pending() {
         // The only ones left who could want something then are those who read the console.
@@ -227,6 +228,7 @@ pub fn wait() {
         }
     }
     IDLE.store(false, SeqCst);
+    statistics::idle_ends();
 }
 
 /// Interrupts once after so many nanoseconds, or never.

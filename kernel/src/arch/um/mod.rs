@@ -2,7 +2,8 @@
 //!
 //! User Mode Linux is the best known of its kind. What the bare machine does with a processor is done here with what a host
 //! offers any program. [`memory`] is a file, [`interrupts`] are a thread that waits, the [`clock`] is the processor's, the
-//! [`console`] is standard input and output, [`power`] off is an exit; [`command_line`] is what the shell passed. A page
+//! [`console`] is standard input and output, [`power`] off is an exit; [`command_line`] is what the shell passed, and
+//! [`statistics`] what it may ask for. A page
 //! table ([`translation`]) is carried out by mmap(2) in a program's own process, and user mode ([`user`], [`running`]) is that
 //! process let go until it traps. [`faults`] and [`report`] speak when all is lost.
 
@@ -23,6 +24,7 @@ mod process;
 mod report;
 mod running;
 mod slot;
+mod statistics;
 mod stub;
 mod translation;
 mod user;
@@ -83,6 +85,9 @@ fn prepare(options: Options) -> Result<BootInformation, String> {
     interrupts::start().map_err(|error| format!("cannot listen to the host: {error}"))?;
     user::initialize()?;
     clock::finish(clock);
+    if options.statistics {
+        statistics::want();
+    }
     FOUND.call_once(|| Found { cpu });
     Ok(BootInformation { initramfs, ..boot_information(Box::leak(options.words.into_boxed_str())) })
 }

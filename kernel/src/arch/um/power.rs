@@ -1,8 +1,9 @@
 //! The end: every way out of the process, each of which puts the terminal back.
 //!
-//! The programs' host processes end with this one: the host kills them when it is gone, whatever the reason.
+//! The programs' host processes are ended first. If there is no time for that the host does it, when it finds this one
+//! gone.
 
-use super::{console, host};
+use super::{console, host, statistics, zygote};
 use core::ptr;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
@@ -16,6 +17,8 @@ pub const NO_MACHINE: i32 = 2;
 
 fn leave(status: i32) -> ! {
     console::restore();
+    zygote::end_all();
+    statistics::tell();
     // Not `exit`, which would run what libraries have asked to be run while another thread is using them.
     // SAFETY: it ends the process, whatever state it is in.
     unsafe { libc::_exit(status) }
@@ -41,6 +44,8 @@ pub fn give_up(reason: &dyn core::fmt::Display) -> ! {
 /// Starts anew: the same program with the same arguments takes this process' place.
 pub fn restart() -> ! {
     console::restore();
+    zygote::end_all();
+    statistics::tell();
     let arguments: alloc::vec::Vec<CString> =
         std::env::args_os().filter_map(|word| CString::new(word.into_vec()).ok()).collect();
     let mut pointers: alloc::vec::Vec<_> = arguments.iter().map(|word| word.as_ptr()).collect();
@@ -53,6 +58,7 @@ pub fn restart() -> ! {
 /// A signal from outside asks the process to end, and it ends by that signal, so that its parent knows.
 pub fn end_by(signal: libc::c_int) -> ! {
     console::restore();
+    zygote::end_all();
     // SAFETY: sets the signal's usual effect, which ends the process, lets it through, and sends it.
     unsafe {
         let mut set = core::mem::MaybeUninit::uninit();

@@ -8,6 +8,7 @@ use super::layout;
 use super::listener::{self, Call, HostThread, Lost};
 use super::operation::Operation;
 use super::slot::{FrameForm, Slot};
+use super::statistics::{self, Event};
 use super::{running, stub};
 use alloc::sync::Arc;
 
@@ -142,6 +143,7 @@ impl Thread {
     pub fn enter_stub(&mut self) -> Result<(), Lost> {
         let Parked::InCall { result, .. } = self.parked else { return Ok(()) };
         running::begin(self.host.process, self.host.thread);
+        statistics::count(Event::Entry);
         // SAFETY: sends a signal to a child of ours.
         unsafe { libc::syscall(libc::SYS_tgkill, self.host.process, self.host.thread, running::KICK) };
         self.await_kick(result)
@@ -192,6 +194,7 @@ impl Thread {
         let mut result = 0;
         for operations in operations.chunks(layout::MOST_OPERATIONS) {
             self.slot.write_operations(operations);
+            statistics::add(Event::Operation, operations.len());
             running::begin(self.host.process, self.host.thread);
             let answered = self.answer_stub(operations.len() as i64);
             let call = answered.and_then(|()| listener::get().wait(self.host, operations));
@@ -231,6 +234,7 @@ impl Thread {
             }
             Parked::InStub { .. } => {
                 self.slot.write_operations(operations);
+                statistics::add(Event::Operation, operations.len());
                 self.answer_stub(operations.len() as i64 | stub::GO_BACK)?;
             }
         }
@@ -267,6 +271,7 @@ impl Thread {
             Operation::new(libc::SYS_clone, &[flags as u64, stack as u64]),
         ];
         let child = self.give_birth(&operations, &[])?;
+        statistics::count(Event::Thread);
         let host = HostThread { process: self.host.process, thread: child.thread };
         Ok(Self { host, slot, parked: Parked::InStub { id: child.id }, taken: false })
     }
@@ -276,6 +281,7 @@ impl Thread {
         self.enter_stub()?;
         let all = [own, child].concat();
         self.slot.write_operations(&all);
+        statistics::add(Event::Operation, all.len());
         running::begin(self.host.process, self.host.thread);
         let answered = self.answer_stub(all.len() as i64);
         let slot = &self.slot;

@@ -9,6 +9,7 @@
 //! again until it has noticed. Or the program may not heed the signal, because it got its host thread to block it: then it
 //! is killed.
 
+use super::statistics::{self, Event};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::io;
 
@@ -49,10 +50,12 @@ pub fn begin(process: i32, thread: i32) {
     WAITS.fetch_add(1, SeqCst);
     PROCESS.store(process, SeqCst);
     THREAD.store(thread, SeqCst);
+    statistics::program_begins();
 }
 
 /// It no longer waits.
 pub fn end() {
+    statistics::program_ends();
     THREAD.store(0, SeqCst);
 }
 
@@ -73,6 +76,7 @@ pub fn kick() {
         // SAFETY: sends a signal, to a child of ours.
         unsafe { libc::kill(process, libc::SIGKILL) };
     }
+    statistics::count(Event::Kick);
     // SAFETY: both send signals. If the thread is gone, it may be that nobody else has its number yet: numbers are given
     // again only when the parent, which we are, has taken note of the end.
     unsafe {

@@ -19,8 +19,9 @@ use super::listener::Lost;
 use super::operation::Operation;
 use super::process::{Process, Thread};
 use super::slot::{Cause, FrameForm};
+use super::statistics::Event;
 use super::translation::Space;
-use super::{interrupts, layout, running, zygote};
+use super::{interrupts, layout, running, statistics, zygote};
 use crate::abi::{Errno, Result, Signal, linux};
 use crate::arch::{Access, Exception, PAGE_SIZE, Registers, TableRoot, Trap, UserMode, xsave};
 use alloc::sync::Arc;
@@ -106,7 +107,10 @@ impl UserMode for Context {
         // SAFETY: whoever runs a program keeps its address space, which keeps the table.
         let space = unsafe { Space::of(root) };
         match self.run_in(space) {
-            Ok(trap) => trap,
+            Ok(trap) => {
+                statistics::trapped(&trap);
+                trap
+            }
             Err(Lost) => {
                 if let Some(process) = space.lock().process.as_ref() {
                     process.end();
@@ -297,6 +301,7 @@ fn advance(
         let page = address & !(PAGE_SIZE - 1);
         *fault = Some(page);
         if page < layout::USER_END && space.lock().permits(page, access.needs()) {
+            statistics::count(Event::Refill);
             return Ok(None);
         }
     }

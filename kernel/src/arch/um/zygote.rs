@@ -10,12 +10,16 @@ use super::listener::{self, HostThread, Lost};
 use super::operation::{NOT_MADE, Operation};
 use super::process::{Process, Thread};
 use super::slot::{self, FrameForm, Slot};
+use super::statistics::{self, Event};
 use super::{memory, running, stub};
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+/// The group of all host processes: its first member's number. 0 while there is none.
+static GROUP: AtomicI32 = AtomicI32::new(0);
 static ZYGOTE: spin::Once<spin::Mutex<Thread>> = spin::Once::new();
 /// Processes that have been killed and not yet taken note of.
 static DYING: spin::Mutex<Vec<i32>> = spin::Mutex::new(Vec::new());
@@ -53,6 +57,7 @@ pub fn start() -> Result<(), String> {
     slot.set_start_count(operations.len());
     let image = image_file().map_err(said("the host gives no memory to run a program from"))?;
     let process = spawn(&image).map_err(said("the host makes no process"))?;
+    GROUP.store(process, SeqCst);
 
     // It tells what it has come to by writing its slot, for it cannot be waited for yet.
     let result = loop {
@@ -238,7 +243,23 @@ pub fn new_process() -> Result<Arc<Process>, Lost> {
     // From its second operation on, the child reads its own slot.
     slot.write_operations(&[&own[..], &child].concat());
     let call = zygote.give_birth(&own, &child)?;
+    statistics::count(Event::Process);
     Ok(Process::new(Thread::first(&call, slot)))
+}
+
+/// Ends all processes there are, whatever state the kernel is in. Returns when they are gone.
+pub fn end_all() {
+    let group = GROUP.swap(0, SeqCst);
+    if group == 0 {
+        return;
+    }
+    // Until it leads a session it is in our own group; and then it is the only one.
+    // SAFETY: sends signals, to children of ours, and takes note of their ends.
+    unsafe {
+        libc::kill(-group, libc::SIGKILL);
+        libc::kill(group, libc::SIGKILL);
+        while libc::waitpid(-1, core::ptr::null_mut(), libc::__WALL) > 0 {}
+    }
 }
 
 /// Notes that a process has been killed, and will have to be taken note of.
