@@ -9,9 +9,8 @@
 //!
 //! Seen from a distance this is what ntpd does with a computer's clock, or gVisor with its sandbox's.
 
-use super::timekeeper::Base;
+use super::timekeeper::{Base, Conversion, SECOND};
 use crate::arch::Reference;
-use gnomon_vdso::cycles::{Conversion, SECOND};
 
 /// The window over which the rate is measured is one to two of these, in nanoseconds; in the beginning what there is.
 const WINDOW: u64 = SECOND;

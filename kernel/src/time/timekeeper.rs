@@ -19,14 +19,14 @@ use crate::{
     trace::events,
 };
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use gnomon_vdso::{clocks::Clock, cycles::Conversion};
+use gnomon_vdso::clocks::Clock;
+pub(super) use gnomon_vdso::cycles::{Conversion, SECOND};
 
 /// Nanoseconds between updates while programs run; the step of the coarse clocks. 250 a second.
 pub const TICK: i64 = gnomon_vdso::clocks::TICK_NANOSECONDS as i64;
 /// So many seconds may pass without an update before reading takes the slow multiplication. While programs run there is
 /// one every [`TICK`]; the rest goes into the precision of the speed, which is then below a billionth.
 const SPAN: u64 = 2;
-const SECOND: u64 = gnomon_vdso::cycles::SECOND;
 
 /// The clocks of the host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
