@@ -39,7 +39,7 @@ impl FileOperations for EventFile {
         let taken = if self.takes_one { 1 } else { *count };
         *count -= taken;
         drop(count);
-        self.changed.wake_all();
+        self.changed.wake_writers();
         into.put(&taken.to_ne_bytes())
     }
 
@@ -57,7 +57,7 @@ impl FileOperations for EventFile {
         let sum = count.checked_add(added).filter(|sum| *sum <= MOST);
         *count = sum.ok_or(Errno::EAGAIN.because("the counter does not go so high"))?;
         drop(count);
-        self.changed.wake_all();
+        self.changed.wake_readers();
         Ok(BYTES)
     }
 

@@ -4,7 +4,7 @@
 //! [`WaitQueue`] and can tell its readiness. Only the system call layer waits, in one place, where a signal can interrupt
 //! it. That keeps tasks out of this folder, and makes O_NONBLOCK and poll(2) the simple case rather than the odd one.
 
-use super::{Actor, OpenFlags, Path, text_busy::Use};
+use super::{Actor, OpenFlags, Path, epoll::Watchers, text_busy::Use};
 use crate::{
     abi::{Errno, Result, linux},
     mm::{
@@ -184,6 +184,8 @@ pub struct File {
     credentials: Arc<Credentials>,
     /// What it does to the contents of a regular file, if that excludes others.
     _use: Option<Use>,
+    /// The epoll(7) files it was put into.
+    pub(super) watchers: Watchers,
 }
 
 static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
@@ -221,6 +223,7 @@ impl File {
             position: SpinLock::new(0),
             credentials,
             _use: contents,
+            watchers: Watchers::default(),
         })
     }
 
@@ -423,6 +426,7 @@ impl File {
 impl Drop for File {
     fn drop(&mut self) {
         super::locks::file_closed(self);
+        super::epoll::file_closed(self);
         OPEN_FILES.fetch_sub(1, Relaxed);
     }
 }

@@ -7,8 +7,8 @@
 //! * [`open`], [`naming`], [`renaming`], [`attributes`], [`mounting`]: what is done with a place; each checks what Linux
 //!   checks, in its order;
 //! * [`mod@file`], [`fd_table`], [`locks`]: open files, whose operations never wait, and their descriptors;
-//! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`event_file`], [`timer_file`], [`console`] with [`terminal`],
-//!   [`devices`], [`nsfs`], [`proc`], [`sysfs`], and [`pseudo`] for what has no name.
+//! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`event_file`], [`timer_file`], [`epoll`],
+//!   [`console`] with [`terminal`], [`devices`], [`nsfs`], [`proc`], [`sysfs`], and [`pseudo`] for what has no name.
 //!
 //! Tasks stand above this folder: what files must know of who acts, they ask an [`Actor`]. (Only [`proc`], which tells of
 //! tasks, stands above them.)
@@ -19,6 +19,7 @@ pub mod console;
 pub mod devices;
 pub mod directory_file;
 pub mod entry;
+pub mod epoll;
 pub mod event_file;
 pub mod fd_table;
 pub mod file;

@@ -214,9 +214,13 @@ impl FileOperations for End {
                 _ => Err(Errno::EAGAIN.because("the pipe is empty")),
             };
         }
+        let was_full = state.free_pages() == 0;
         let count = state.take(into)?;
+        let has_room = state.free_pages() > 0;
         drop(state);
-        self.pipe.changed.wake_all();
+        if was_full && has_room {
+            self.pipe.changed.wake_writers();
+        }
         Ok(count)
     }
 
@@ -234,7 +238,7 @@ impl FileOperations for End {
         }
         let count = state.put(from)?;
         drop(state);
-        self.pipe.changed.wake_all();
+        self.pipe.changed.wake_readers();
         Ok(count)
     }
 

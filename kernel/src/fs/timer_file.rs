@@ -136,7 +136,7 @@ impl Owner for TimerFile {
         let news = expired || state.is_cancelled();
         drop(state);
         if news {
-            self.changed.wake_all();
+            self.changed.wake_readers();
         }
     }
 }

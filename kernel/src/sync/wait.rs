@@ -9,6 +9,7 @@ use super::SpinLock;
 use alloc::collections::BTreeMap;
 use core::{
     future::poll_fn,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     task::{Poll, Waker},
 };
 
@@ -17,6 +18,8 @@ use core::{
 pub struct WaitQueue {
     /// Taken inside any other lock; nothing is taken inside it.
     waiters: SpinLock<Waiters>,
+    reading: AtomicU32,
+    writing: AtomicU32,
 }
 
 #[derive(Default)]
@@ -26,16 +29,72 @@ struct Waiters {
     wakers: BTreeMap<u64, Waker>,
 }
 
+/// How much has happened at a queue: for those who want to be told of what is new, and not of what is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct News {
+    /// Times there was something new to read.
+    pub reading: u32,
+    /// Times there was new room to write.
+    pub writing: u32,
+}
+
 impl WaitQueue {
     /// With nobody in it.
     pub const fn new() -> Self {
-        Self { waiters: SpinLock::new(Waiters { next: 0, wakers: BTreeMap::new() }) }
+        Self {
+            waiters: SpinLock::new(Waiters { next: 0, wakers: BTreeMap::new() }),
+            reading: AtomicU32::new(0),
+            writing: AtomicU32::new(0),
+        }
     }
 
     /// Wakes everyone; they look for themselves whether what they wait for has come.
     pub fn wake_all(&self) {
+        self.reading.fetch_add(1, Relaxed);
+        self.writing.fetch_add(1, Relaxed);
+        self.wake();
+    }
+
+    /// The same, where there is something new to read and nothing else.
+    pub fn wake_readers(&self) {
+        self.reading.fetch_add(1, Relaxed);
+        self.wake();
+    }
+
+    /// The same, where there is new room to write and nothing else.
+    pub fn wake_writers(&self) {
+        self.writing.fetch_add(1, Relaxed);
+        self.wake();
+    }
+
+    fn wake(&self) {
         let wakers = core::mem::take(&mut self.waiters.lock().wakers);
         wakers.into_values().for_each(Waker::wake);
+    }
+
+    /// How much has happened.
+    pub fn news(&self) -> News {
+        News { reading: self.reading.load(Relaxed), writing: self.writing.load(Relaxed) }
+    }
+
+    /// Takes a place, a new one after having been woken, to be woken through `waker`.
+    pub fn enter(&self, place: &mut Option<Place>, waker: &Waker) {
+        let mut waiters = self.waiters.lock();
+        match place.and_then(|Place(place)| waiters.wakers.get_mut(&place)) {
+            Some(present) => present.clone_from(waker),
+            None => {
+                let new = waiters.next;
+                waiters.next += 1;
+                waiters.wakers.insert(new, waker.clone());
+                *place = Some(Place(new));
+            }
+        }
+    }
+
+    /// Gives a place up.
+    pub fn leave(&self, Place(place): Place) {
+        let waker = self.waiters.lock().wakers.remove(&place);
+        drop(waker);
     }
 
     /// A place in the queue, not yet taken.
@@ -58,32 +117,27 @@ impl WaitQueue {
     }
 }
 
+/// One waiter's place in a [`WaitQueue`], which is to be given up there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place(u64);
+
 /// One waiter's place in a [`WaitQueue`]; given up when dropped.
 pub struct Registration<'a> {
     queue: &'a WaitQueue,
-    place: Option<u64>,
+    place: Option<Place>,
 }
 
 impl Registration<'_> {
     /// Takes a place (a new one after having been woken), to be woken through `waker`.
     pub fn renew(&mut self, waker: &Waker) {
-        let mut waiters = self.queue.waiters.lock();
-        match self.place.and_then(|place| waiters.wakers.get_mut(&place)) {
-            Some(present) => present.clone_from(waker),
-            None => {
-                let place = waiters.next;
-                waiters.next += 1;
-                waiters.wakers.insert(place, waker.clone());
-                self.place = Some(place);
-            }
-        }
+        self.queue.enter(&mut self.place, waker);
     }
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.queue.waiters.lock().wakers.remove(&place);
+            self.queue.leave(place);
         }
     }
 }

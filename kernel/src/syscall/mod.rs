@@ -11,6 +11,7 @@ mod timers;
 mod attributes;
 mod clocks;
 mod descriptors;
+mod epoll;
 mod file_io;
 mod file_locks;
 mod futex;

@@ -8,10 +8,10 @@ use crate::{
     abi::{Errno, Result, SignalSet, Timespec, Timeval, UserPointer, linux},
     fs::{Actor, Descriptor, File, FileTable, Readiness},
     sync::Registration,
-    task::wait,
+    task::{serve::Restart, wait},
     time::events::Deadline,
 };
-use alloc::{sync::Arc, vec, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec, vec::Vec};
 use core::{future::poll_fn, task::Poll};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -71,13 +71,21 @@ fn restart_unless_handled(error: Errno) -> Errno {
 
 /// A relative time-out that a program gave, and its end.
 #[derive(Clone, Copy)]
-struct TimeOut {
-    deadline: Option<Deadline>,
+pub struct TimeOut {
+    /// When it is over; `None`: never.
+    pub deadline: Option<Deadline>,
 }
 
 impl TimeOut {
-    fn after(nanoseconds: Option<i64>) -> Self {
+    /// That many nanoseconds from now.
+    pub fn after(nanoseconds: Option<i64>) -> Self {
         Self { deadline: nanoseconds.map(Deadline::after) }
+    }
+
+    /// That many milliseconds from now; a negative number means never.
+    pub fn milliseconds(milliseconds: i32) -> Self {
+        const NANOSECONDS: i64 = 1_000_000;
+        Self::after((milliseconds >= 0).then(|| i64::from(milliseconds) * NANOSECONDS))
     }
 
     /// How much is left, where there is an end.
@@ -136,9 +144,28 @@ pub async fn poll(
     count: u32,
     milliseconds: i32,
 ) -> Result<usize> {
-    const NANOSECONDS: i64 = 1_000_000;
-    let time_out = (milliseconds >= 0).then(|| i64::from(milliseconds) * NANOSECONDS);
-    poll_until(caller, list, count, TimeOut::after(time_out)).await
+    poll_once_more(caller, list, count, TimeOut::milliseconds(milliseconds)).await
+}
+
+/// poll(2), which after a signal that is not handled goes on until its time is over and not anew: the caller has not been
+/// told how much was left.
+async fn poll_once_more(
+    caller: &mut Caller<'_>,
+    list: UserPointer<PollDescriptor>,
+    count: u32,
+    time_out: TimeOut,
+) -> Result<usize> {
+    match poll_until(caller, list, count, time_out).await {
+        Err(Errno::ERESTARTNOHAND) => {
+            caller.task.restart_with(go_on_polling(list, count, time_out));
+            Err(Errno::ERESTART_RESTARTBLOCK)
+        }
+        result => result,
+    }
+}
+
+fn go_on_polling(list: UserPointer<PollDescriptor>, count: u32, time_out: TimeOut) -> Restart {
+    Restart::new(move |caller| Box::pin(poll_once_more(caller, list, count, time_out)))
 }
 
 /// ppoll(2)
@@ -158,8 +185,8 @@ pub async fn ppoll(
     result
 }
 
-/// Errors: EINVAL for a set of another size; EFAULT.
-fn set_mask(caller: &Caller<'_>, mask: UserPointer<SignalSet>, size: usize) -> Result<()> {
+/// Sets a mask for the duration of the call, if there is one. Errors: EINVAL for a set of another size; EFAULT.
+pub fn set_mask(caller: &Caller<'_>, mask: UserPointer<SignalSet>, size: usize) -> Result<()> {
     let Some(mask) = mask.optional() else { return Ok(()) };
     if size != size_of::<SignalSet>() {
         return Err(Errno::EINVAL.because("a signal set has eight bytes"));

@@ -1,9 +1,10 @@
 //! Sending, blocking, handling and awaiting signals, signal(7).
 
-use super::Caller;
+use super::{Caller, descriptors::install, places::only};
 use crate::{
     abi::{Errno, Result, Signal, SignalSet, TaskId, Timespec, UserPointer, linux},
-    fs::Descriptor,
+    fs::{Descriptor, OpenFlags},
+    mm::reserve,
     task::{
         Process, Task, pidfd,
         signal::{
@@ -14,7 +15,7 @@ use crate::{
             info::{UserSignalInfo, code},
             permission,
         },
-        table,
+        signal_file, table,
     },
     time::events::Deadline,
 };
@@ -399,4 +400,38 @@ pub fn pidfd_send_signal(
             send_to_thread(caller, Some(process.id() as i32), id as i32, number, message)
         }
     }
+}
+
+/// signalfd(2) without flags
+pub fn signalfd(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    mask: UserPointer<SignalSet>,
+    size: usize,
+) -> Result<usize> {
+    signalfd4(caller, descriptor, mask, size, 0)
+}
+
+/// signalfd(2): a new file, or another set for the one there is.
+///
+/// Errors: EINVAL for the size; EFAULT; EINVAL for unknown flags; EBADF; EINVAL for another file; ENOMEM, EMFILE.
+pub fn signalfd4(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    mask: UserPointer<SignalSet>,
+    size: usize,
+    flags: u32,
+) -> Result<usize> {
+    const NEW: Descriptor = Descriptor(-1);
+    check_size(size)?;
+    let wanted = caller.space.read(mask)?.without(UNCATCHABLE);
+    only(flags, linux::O_CLOEXEC | linux::O_NONBLOCK)?;
+    if descriptor == NEW {
+        reserve::check()?;
+        let kept = OpenFlags::from_bits_retain(flags) & OpenFlags::NON_BLOCKING;
+        let file = signal_file::open(wanted, kept, caller.credentials());
+        return install(caller, file, flags & linux::O_CLOEXEC != 0);
+    }
+    signal_file::of(&*caller.files()?.get(descriptor)?)?.set(wanted);
+    Ok(descriptor.0 as usize)
 }

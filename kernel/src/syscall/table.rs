@@ -9,8 +9,8 @@
 //! and the match lets the compiler lay all of them out in the task's one future, without a box for each call.
 
 use super::{
-    Argument, Caller, attributes, clocks, descriptors, file_io, file_locks, futex, identity, machine, memory,
-    metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals,
+    Argument, Caller, attributes, clocks, descriptors, epoll, file_io, file_locks, futex, identity, machine,
+    memory, metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals,
     timer_files, timers,
 };
 use crate::{
@@ -295,6 +295,7 @@ table! {
     202 futex wait futex::futex, 6, "no priority inheritance";
     203 sched_setaffinity now scheduling::sched_setaffinity, 3, "";
     204 sched_getaffinity now scheduling::sched_getaffinity, 3, "";
+    213 epoll_create now epoll::epoll_create, 1, "";
     217 getdents64 now descriptors::getdents64, 3, "";
     218 set_tid_address now process::set_tid_address, 1, "";
     219 restart_syscall wait signals::restart_syscall, 0, "";
@@ -309,6 +310,8 @@ table! {
     229 clock_getres now clocks::clock_getres, 2, "";
     230 clock_nanosleep wait clocks::clock_nanosleep, 4, "";
     231 exit_group now process::exit_group, 1, "";
+    232 epoll_wait wait epoll::epoll_wait, 4, "";
+    233 epoll_ctl now epoll::epoll_ctl, 4, "EPOLLEXCLUSIVE wakes all";
     234 tgkill now signals::tgkill, 3, "";
     235 utimes now metadata::utimes, 2, "";
     247 waitid wait process::waitid, 5, "";
@@ -333,12 +336,16 @@ table! {
     273 set_robust_list now futex::set_robust_list, 2, "";
     274 get_robust_list now futex::get_robust_list, 3, "";
     280 utimensat now metadata::utimensat, 4, "";
+    281 epoll_pwait wait epoll::epoll_pwait, 6, "";
+    282 signalfd now signals::signalfd, 3, "";
     283 timerfd_create now timer_files::timerfd_create, 2, "";
     284 eventfd now descriptors::eventfd, 1, "";
     285 fallocate now file_io::fallocate, 4, "mode 0, KEEP_SIZE, PUNCH_HOLE";
     286 timerfd_settime now timer_files::timerfd_settime, 4, "";
     287 timerfd_gettime now timer_files::timerfd_gettime, 2, "";
+    289 signalfd4 now signals::signalfd4, 4, "";
     290 eventfd2 now descriptors::eventfd2, 2, "";
+    291 epoll_create1 now epoll::epoll_create1, 1, "";
     292 dup3 now descriptors::dup3, 3, "";
     293 pipe2 now descriptors::pipe2, 2, "";
     295 preadv now file_io::preadv, 4, "";
@@ -370,6 +377,7 @@ table! {
     437 openat2 wait paths::openat2, 4, "not RESOLVE_CACHED";
     438 pidfd_getfd now process::pidfd_getfd, 3, "";
     439 faccessat2 now metadata::faccessat2, 4, "";
+    441 epoll_pwait2 wait epoll::epoll_pwait2, 6, "";
     452 fchmodat2 now metadata::fchmodat2, 4, "";
 }
 

@@ -5,7 +5,8 @@
 //! * [`thread`] is one task, [`process`] what the threads of one have in common, [`table`] all of them by number with
 //!   their [`kinship`]: parents, groups and sessions;
 //! * [`clone`], [`execve`], [`exit`] and [`reap`] are the course of a life, [`init`] where it all begins;
-//! * [`signal`] is what others may do to it; [`job_control`] joins it to a terminal; [`pidfd`] is a process as a file;
+//! * [`signal`] is what others may do to it; [`job_control`] joins it to a terminal; [`pidfd`] is a process as a
+//!   file, and [`signal_file`] are its signals as one;
 //! * [`timers`] are those that belong to a process, and [`cpu_time`] what some of them go by;
 //! * [`futex`] is how threads wait for each other;
 //! * [`limits`], [`cpu_time`] and [`credentials`] say what it may use, has used, and who it is; [`identity`] is what the machine
@@ -31,6 +32,7 @@ pub mod reap;
 pub mod sched;
 pub mod serve;
 pub mod signal;
+pub mod signal_file;
 pub mod status;
 pub mod table;
 pub mod thread;

@@ -9,6 +9,7 @@ mod clock_shift;
 mod clone3;
 mod clone_legacy;
 mod elf_files;
+mod epoll;
 mod exceptions;
 mod exec_rules;
 mod faults;
@@ -33,6 +34,7 @@ mod pipes;
 mod proc_time;
 mod registers;
 mod setns;
+mod signal_files;
 mod signal_frames;
 mod signals;
 mod sleeping;
@@ -87,6 +89,8 @@ selftests! {
     timer_files
     timers
     interval_timers
+    epoll
+    signal_files
     proc_time
     nsfs
     namespace_limit

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     abi::{Errno, Result, Signal, SignalSet, TaskId},
+    sync::WaitQueue,
     task::{
         Task, attention,
         limits::Resource,
@@ -22,6 +23,10 @@ use crate::{
     },
 };
 use alloc::sync::Arc;
+
+/// Woken when a signal becomes pending for anybody: those who wait for that are few, and look themselves whether it is
+/// one of theirs, signalfd(2).
+pub static PENDING: WaitQueue = WaitQueue::new();
 
 /// To whom.
 #[derive(Clone, Copy)]
@@ -128,6 +133,7 @@ fn accept(
         }
         None => queue(state, &addressee, target, signal, info)?,
     }
+    PENDING.wake_readers();
     let signals = addressee.signals.lock();
     let (wanted, awaited) = (signals.wants(signal), signals.awaited.contains(signal));
     drop(signals);
