@@ -2,20 +2,42 @@
 
 use super::{Caller, clocks::absolute};
 use crate::{
-    abi::{Errno, Result, TaskId, Timespec, UserPointer, linux},
+    abi::{ClockId, Errno, Result, TaskId, Timespec, UserPointer, linux},
     task::{
         futex::{self, ANY, Word, robust},
         table,
     },
     time::{HostClock, events::Deadline},
 };
+use alloc::vec::Vec;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Set in the operation: only threads of this memory mean the word, and it saves looking who else might.
 const PRIVATE: u32 = linux::FUTEX_PRIVATE_FLAG;
 /// Set in the operation: the deadline is one of the wall clock.
 const REALTIME: u32 = linux::FUTEX_CLOCK_REALTIME;
 
-/// futex(2), without the operations that inherit priorities: those are ENOSYS, as on a Linux without them.
+/// What the fourth argument of an operation is, if it is a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Time {
+    /// A length.
+    Relative,
+    /// A moment, of the monotonic clock or with FUTEX_CLOCK_REALTIME of the wall clock.
+    Absolute,
+    /// A moment of the wall clock, always.
+    OfDay,
+}
+
+/// The operations that wait, and how the time is meant that they wait at most.
+const WAITING: [(u32, Time); 5] = [
+    (linux::FUTEX_WAIT, Time::Relative),
+    (linux::FUTEX_LOCK_PI, Time::OfDay),
+    (linux::FUTEX_LOCK_PI2, Time::Absolute),
+    (linux::FUTEX_WAIT_BITSET, Time::Absolute),
+    (linux::FUTEX_WAIT_REQUEUE_PI, Time::Absolute),
+];
+
+/// futex(2).
 ///
 /// Errors, in this order: EFAULT and EINVAL for the time; ENOSYS; then those of the operation.
 pub async fn futex(
@@ -31,49 +53,138 @@ pub async fn futex(
     let word = Word { address, shared };
     let second = Word { address: second_address, shared };
     let command = operation & !(PRIVATE | REALTIME);
-    let deadline = deadline(caller, command, operation & REALTIME != 0, time_or_count)?;
-    let takes_realtime =
-        [linux::FUTEX_WAIT_BITSET, linux::FUTEX_WAIT_REQUEUE_PI, linux::FUTEX_LOCK_PI2].contains(&command);
-    if operation & REALTIME != 0 && !takes_realtime {
-        return Err(Errno::ENOSYS.because("this operation has no deadline of the wall clock"));
+    let time = WAITING.iter().find(|(waiting, _)| *waiting == command).map(|(_, time)| *time);
+    let deadline = match time.filter(|_| time_or_count != 0) {
+        Some(time) => Some(deadline(caller, time, operation & REALTIME != 0, time_or_count)?),
+        None => None,
+    };
+    if operation & REALTIME != 0 && time != Some(Time::Absolute) {
+        return Err(Errno::ENOSYS.because("this operation has no choice of clocks"));
     }
     let (first_count, second_count) = (value as i32, time_or_count as i32);
+    let space = &caller.space;
     match command {
         linux::FUTEX_WAIT => futex::wait(caller, word, value, ANY, deadline).await,
         linux::FUTEX_WAIT_BITSET => futex::wait(caller, word, value, third, deadline).await,
-        linux::FUTEX_WAKE => futex::wake(&caller.space, word, first_count, ANY),
-        linux::FUTEX_WAKE_BITSET => futex::wake(&caller.space, word, first_count, third),
-        linux::FUTEX_REQUEUE => futex::requeue(&caller.space, word, second, first_count, second_count, None),
+        linux::FUTEX_WAKE => futex::wake(space, word, first_count, ANY),
+        linux::FUTEX_WAKE_BITSET => futex::wake(space, word, first_count, third),
+        linux::FUTEX_REQUEUE => futex::requeue(space, word, second, first_count, second_count, None),
         linux::FUTEX_CMP_REQUEUE => {
-            futex::requeue(&caller.space, word, second, first_count, second_count, Some(third))
+            futex::requeue(space, word, second, first_count, second_count, Some(third))
         }
-        linux::FUTEX_WAKE_OP => {
-            futex::wake_and_change(&caller.space, word, second, first_count, second_count, third)
+        linux::FUTEX_WAKE_OP => futex::wake_and_change(space, word, second, first_count, second_count, third),
+        linux::FUTEX_LOCK_PI | linux::FUTEX_LOCK_PI2 => futex::lock(caller, word, deadline, false).await,
+        linux::FUTEX_TRYLOCK_PI => futex::lock(caller, word, None, true).await,
+        linux::FUTEX_UNLOCK_PI => futex::unlock(caller, word),
+        linux::FUTEX_WAIT_REQUEUE_PI => futex::wait_for_lock(caller, word, value, second, deadline).await,
+        linux::FUTEX_CMP_REQUEUE_PI => {
+            futex::requeue_to_lock(space, word, second, first_count, second_count, third)
         }
-        _ => Err(Errno::ENOSYS.because("this futex operation does not exist here")),
+        _ => Err(Errno::ENOSYS.because("this futex operation does not exist")),
     }
 }
 
-/// The deadline, for the operations that have one: relative with FUTEX_WAIT, else absolute and, unless it is one of the
-/// wall clock, shifted by the caller's time namespace. Errors: EFAULT; EINVAL.
-fn deadline(caller: &Caller<'_>, command: u32, realtime: bool, time: usize) -> Result<Option<Deadline>> {
-    let has_time = [
-        linux::FUTEX_WAIT,
-        linux::FUTEX_LOCK_PI,
-        linux::FUTEX_LOCK_PI2,
-        linux::FUTEX_WAIT_BITSET,
-        linux::FUTEX_WAIT_REQUEUE_PI,
-    ]
-    .contains(&command);
-    if !has_time || time == 0 {
-        return Ok(None);
+/// A deadline, shifted by the caller's time namespace if it is an absolute one of the monotonic clock.
+/// Errors: EFAULT; EINVAL.
+fn deadline(caller: &Caller<'_>, time: Time, of_wall_clock: bool, address: usize) -> Result<Deadline> {
+    let value = caller.space.read(UserPointer::<Timespec>::new(address))?.checked()?;
+    Ok(match time {
+        Time::Relative => Deadline::after(value),
+        Time::Absolute if !of_wall_clock => absolute(caller, HostClock::Monotonic, value),
+        Time::Absolute | Time::OfDay => absolute(caller, HostClock::Realtime, value),
+    })
+}
+
+/// `struct futex_waitv`: one word, and for those who wait what it says.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct WaitedWord {
+    value: u64,
+    address: usize,
+    flags: u32,
+    reserved: u32,
+}
+
+/// The word that these flags mean: 32 bits wide, private or not; there are no others.
+///
+/// Errors: EINVAL for other flags, or a value that such a word cannot have.
+fn sized_word(address: usize, flags: u32, values: &[u64]) -> Result<Word> {
+    const SIZE: u32 = 2;
+    let fits = values.iter().all(|value| u32::try_from(*value).is_ok());
+    if flags & !PRIVATE != SIZE || !fits {
+        return Err(Errno::EINVAL.because("futex words have 32 bits"));
     }
-    let time = caller.space.read(UserPointer::<Timespec>::new(time))?.checked()?;
-    Ok(Some(if command == linux::FUTEX_WAIT {
-        Deadline::after(time)
-    } else {
-        absolute(caller, if realtime { HostClock::Realtime } else { HostClock::Monotonic }, time)
-    }))
+    Ok(Word { address, shared: flags & PRIVATE == 0 })
+}
+
+/// An absolute time-out on a clock that the caller chooses. Errors: EINVAL for another clock, EFAULT, EINVAL for no time.
+fn chosen_deadline(
+    caller: &Caller<'_>,
+    time: UserPointer<Timespec>,
+    clock: ClockId,
+) -> Result<Option<Deadline>> {
+    let Some(time) = time.optional() else { return Ok(None) };
+    let clock = match clock {
+        ClockId::MONOTONIC => HostClock::Monotonic,
+        ClockId::REALTIME => HostClock::Realtime,
+        _ => return Err(Errno::EINVAL.because("a time-out is one of the monotonic or the wall clock")),
+    };
+    Ok(Some(absolute(caller, clock, caller.space.read(time)?.checked()?)))
+}
+
+/// futex_waitv(2). Errors: EINVAL, EFAULT, EAGAIN, ETIMEDOUT, EINTR.
+pub async fn futex_waitv(
+    caller: &mut Caller<'_>,
+    list: UserPointer<WaitedWord>,
+    count: u32,
+    flags: u32,
+    time: UserPointer<Timespec>,
+    clock: ClockId,
+) -> Result<usize> {
+    const MOST: u32 = 128;
+    if flags != 0 || !(1..=MOST).contains(&count) || list.address() == 0 {
+        return Err(Errno::EINVAL.because("one to 128 words are waited on"));
+    }
+    let deadline = chosen_deadline(caller, time, clock)?;
+    let mut words = Vec::with_capacity(count as usize);
+    for waited in caller.space.read_array(list, count as usize)? {
+        if waited.reserved != 0 {
+            return Err(Errno::EINVAL.because("what is reserved is zero"));
+        }
+        words.push((sized_word(waited.address, waited.flags, &[waited.value])?, waited.value as u32));
+    }
+    futex::wait_for_any(caller, &words, deadline).await
+}
+
+/// futex_wake(2): FUTEX_WAKE_BITSET under another number. Errors: EINVAL, EFAULT.
+pub fn futex_wake(
+    caller: &mut Caller<'_>,
+    address: usize,
+    mask: u64,
+    count: i32,
+    flags: u32,
+) -> Result<usize> {
+    let word = sized_word(address, flags, &[mask])?;
+    if count == 0 {
+        return Ok(0);
+    }
+    futex::wake(&caller.space, word, count, mask as u32)
+}
+
+/// futex_wait(2): FUTEX_WAIT_BITSET, with the clock of its deadline chosen by its id.
+/// Errors: EINVAL, EFAULT, EAGAIN, ETIMEDOUT, EINTR.
+pub async fn futex_wait(
+    caller: &mut Caller<'_>,
+    address: usize,
+    value: u64,
+    mask: u64,
+    flags: u32,
+    time: UserPointer<Timespec>,
+    clock: ClockId,
+) -> Result<usize> {
+    let word = sized_word(address, flags, &[value, mask])?;
+    let deadline = chosen_deadline(caller, time, clock)?;
+    futex::wait(caller, word, value as u32, mask as u32, deadline).await
 }
 
 /// set_robust_list(2). Errors: EINVAL for a head of another size.

@@ -292,7 +292,7 @@ table! {
     199 fremovexattr now attributes::fsetxattr, 1, "EOPNOTSUPP";
     200 tkill now signals::tkill, 2, "";
     201 time now clocks::time, 1, "";
-    202 futex wait futex::futex, 6, "no priority inheritance";
+    202 futex wait futex::futex, 6, "priorities count for nothing, so none is inherited";
     203 sched_setaffinity now scheduling::sched_setaffinity, 3, "";
     204 sched_getaffinity now scheduling::sched_getaffinity, 3, "";
     213 epoll_create now epoll::epoll_create, 1, "";
@@ -378,7 +378,10 @@ table! {
     438 pidfd_getfd now process::pidfd_getfd, 3, "";
     439 faccessat2 now metadata::faccessat2, 4, "";
     441 epoll_pwait2 wait epoll::epoll_pwait2, 6, "";
+    449 futex_waitv wait futex::futex_waitv, 5, "";
     452 fchmodat2 now metadata::fchmodat2, 4, "";
+    454 futex_wake now futex::futex_wake, 4, "";
+    455 futex_wait wait futex::futex_wait, 6, "";
 }
 
 #[cfg(test)]

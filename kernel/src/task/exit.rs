@@ -34,6 +34,7 @@ pub(super) fn finish(task: &Arc<Task>) {
 
 /// Lets go of what others find in its memory. Gives the most memory it has had, in KiB.
 pub(super) fn leave_memory(task: &Task, space: &Arc<AddressSpace>) -> u64 {
+    futex::leave_to_heirs(task);
     futex::robust::release_all(task, space);
     let joined = task.clear_child_tid.swap(0, Relaxed);
     if joined != 0 && Arc::strong_count(space) > 2 {

@@ -15,6 +15,7 @@ mod exec_rules;
 mod faults;
 mod files;
 mod freezing;
+mod futex_locks;
 mod futex_time;
 pub mod helper;
 mod interval_timers;
@@ -86,6 +87,7 @@ selftests! {
     clock_rules
     sleeping
     futex_time
+    futex_locks
     timer_files
     timers
     interval_timers

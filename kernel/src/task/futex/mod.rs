@@ -4,11 +4,15 @@
 //! know of it. Waiting is "sleep if the word still says so": looking and queueing happen under one lock, which wakers
 //! take too, so a wake-up that follows a change of the word is never missed.
 
+mod inheriting;
 mod operation;
 mod queues;
 pub mod robust;
+mod several;
 
+pub use inheriting::{leave_to_heirs, lock, requeue_to_lock, unlock, wait_for_lock};
 pub use operation::Operation;
+pub use several::wait_for_any;
 
 use super::{Caller, serve::Restart};
 use crate::{
@@ -23,11 +27,12 @@ use core::{
     sync::atomic::Ordering::{AcqRel, Acquire},
     task::{Context, Poll},
 };
+use inheriting::Heir;
 use queues::{Queues, Ticket};
 
 /// Everybody who waits. Taken outside an address space's lock and the run queue's. (One lock for all is the simple choice
 /// as long as one CPU runs; a table of locks by key is the usual one.)
-static QUEUES: SpinLock<Queues<FutexKey>> = SpinLock::new(Queues::new());
+static QUEUES: SpinLock<Queues<FutexKey, Heir>> = SpinLock::new(Queues::new());
 
 /// Matches every waiter: FUTEX_BITSET_MATCH_ANY.
 pub const ANY: u32 = u32::MAX;
@@ -150,7 +155,17 @@ pub fn wake(space: &AddressSpace, word: Word, count: i32, bitset: u32) -> Result
         return Err(Errno::EINVAL.because("a wake-up without bits would reach nobody"));
     }
     let key = word.key(space)?;
-    Ok(QUEUES.lock().wake(key, at_least_one(count), bitset))
+    let mut queues = QUEUES.lock();
+    no_heirs(&queues, key)?;
+    Ok(queues.wake(key, at_least_one(count), bitset))
+}
+
+/// Errors: EINVAL when somebody waits on the word who cannot just be woken.
+fn no_heirs(queues: &Queues<FutexKey, Heir>, key: FutexKey) -> Result<()> {
+    match queues.first_heir(key) {
+        None => Ok(()),
+        Some(_) => Err(Errno::EINVAL.because("who waits for a lock is given it, not woken")),
+    }
 }
 
 /// FUTEX_CMP_REQUEUE, and without `expected` FUTEX_REQUEUE: wakes some who wait on one word and has others wait on
@@ -176,6 +191,7 @@ pub fn requeue(
             return Err(Errno::EAGAIN.because("the futex word has another value"));
         }
     }
+    no_heirs(&queues, from_key)?;
     let woken = queues.wake(from_key, wake, ANY);
     Ok(woken + queues.requeue(from_key, to_key, requeue))
 }
@@ -195,6 +211,8 @@ pub fn wake_and_change(
     let (first_key, second_key) = (first.key(space)?, second.key(space)?);
     let operation = Operation::decode(encoded)?;
     let mut queues = QUEUES.lock();
+    no_heirs(&queues, first_key)?;
+    no_heirs(&queues, second_key)?;
     let old = space.with_atomic_u32(second.address, true, |value| {
         let change = |old| Some(operation.changed(old));
         value.fetch_update(AcqRel, Acquire, change).unwrap_or_else(|old| old)

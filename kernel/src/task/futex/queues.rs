@@ -10,20 +10,21 @@ use core::task::Waker;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Ticket(u64);
 
-struct Waiter {
+struct Waiter<H> {
     ticket: Ticket,
     bitset: u32,
     waker: Waker,
+    heir: Option<H>,
 }
 
-/// All waiters.
-pub struct Queues<K> {
+/// All waiters. Some are heirs: they wait to be given something, and then come with what that takes.
+pub struct Queues<K, H> {
     next: u64,
-    queues: BTreeMap<K, VecDeque<Waiter>>,
+    queues: BTreeMap<K, VecDeque<Waiter<H>>>,
     places: BTreeMap<Ticket, K>,
 }
 
-impl<K: Ord + Copy> Queues<K> {
+impl<K: Ord + Copy, H> Queues<K, H> {
     /// Without any.
     pub const fn new() -> Self {
         Self { next: 0, queues: BTreeMap::new(), places: BTreeMap::new() }
@@ -31,11 +32,45 @@ impl<K: Ord + Copy> Queues<K> {
 
     /// Takes the last place in a queue. Only wakes whose bits meet `bitset` will reach it.
     pub fn enter(&mut self, key: K, bitset: u32, waker: Waker) -> Ticket {
+        self.push(key, bitset, waker, None)
+    }
+
+    /// Takes the last place in a queue, to be given what it is for.
+    pub fn enter_as_heir(&mut self, key: K, heir: H, waker: Waker) -> Ticket {
+        self.push(key, u32::MAX, waker, Some(heir))
+    }
+
+    fn push(&mut self, key: K, bitset: u32, waker: Waker, heir: Option<H>) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.queues.entry(key).or_default().push_back(Waiter { ticket, bitset, waker });
+        self.queues.entry(key).or_default().push_back(Waiter { ticket, bitset, waker, heir });
         self.places.insert(ticket, key);
         ticket
+    }
+
+    /// Who is first to inherit in a queue.
+    pub fn first_heir(&self, key: K) -> Option<&H> {
+        self.heirs_in(key).next()
+    }
+
+    /// Whether anybody in a queue is no heir.
+    pub fn has_others(&self, key: K) -> bool {
+        self.queues.get(&key).is_some_and(|queue| queue.iter().any(|waiter| waiter.heir.is_none()))
+    }
+
+    /// The heirs in a queue.
+    pub fn heirs_in(&self, key: K) -> impl Iterator<Item = &H> {
+        self.queues.get(&key).into_iter().flatten().filter_map(|waiter| waiter.heir.as_ref())
+    }
+
+    /// Every queue with heirs, and the first of them.
+    pub fn heirs(&self) -> impl Iterator<Item = (K, &H)> {
+        self.queues.keys().filter_map(|key| Some((*key, self.first_heir(*key)?)))
+    }
+
+    /// In which queue the waiter is; `None` once it has been woken.
+    pub fn place(&self, ticket: Ticket) -> Option<K> {
+        self.places.get(&ticket).copied()
     }
 
     /// Whether the waiter has been woken.
@@ -50,7 +85,7 @@ impl<K: Ord + Copy> Queues<K> {
         false
     }
 
-    fn change<R: Default>(&mut self, key: K, change: impl FnOnce(&mut VecDeque<Waiter>) -> R) -> R {
+    fn change<R: Default>(&mut self, key: K, change: impl FnOnce(&mut VecDeque<Waiter<H>>) -> R) -> R {
         let Some(queue) = self.queues.get_mut(&key) else { return R::default() };
         let result = change(queue);
         if queue.is_empty() {
@@ -59,7 +94,7 @@ impl<K: Ord + Copy> Queues<K> {
         result
     }
 
-    fn take(&mut self, key: K, most: usize, bitset: u32) -> VecDeque<Waiter> {
+    fn take(&mut self, key: K, most: usize, bitset: u32) -> VecDeque<Waiter<H>> {
         self.change(key, |queue| {
             let mut taken = VecDeque::new();
             let mut index = 0;
@@ -118,7 +153,7 @@ mod tests {
     #[test]
     fn first_come_first_served_by_bits() {
         let count = Arc::<Count>::default();
-        let mut queues = Queues::new();
+        let mut queues = Queues::<_, ()>::new();
         let tickets = [1, 2, 3, 1].map(|bits| queues.enter('a', bits, Waker::from(count.clone())));
         let other = queues.enter('b', 1, waker());
         assert_eq!(queues.wake('a', 2, 1), 2);
@@ -130,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_requeued_waiter_is_woken_at_its_new_place_and_can_leave_it() {
-        let mut queues = Queues::new();
+        let mut queues = Queues::<_, ()>::new();
         let [first, second, third] = [(); 3].map(|()| queues.enter('a', u32::MAX, waker()));
         assert_eq!((queues.wake('a', 1, u32::MAX), queues.requeue('a', 'b', 9)), (1, 2));
         assert!(queues.was_woken(first) && !queues.was_woken(second));
@@ -142,7 +177,7 @@ mod tests {
 
     #[test]
     fn requeueing_onto_the_same_word_keeps_everybody() {
-        let mut queues = Queues::new();
+        let mut queues = Queues::<_, ()>::new();
         let tickets = [(); 2].map(|()| queues.enter('a', u32::MAX, waker()));
         assert_eq!(queues.requeue('a', 'a', 1), 1);
         assert_eq!(queues.wake('a', 1, u32::MAX), 1);
