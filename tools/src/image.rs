@@ -94,12 +94,14 @@ fn user_mode(variant: Variant, vdso: &Path) -> Result<Vec<u8>> {
     let folder = workspace::target("user-mode");
     let mut build = cargo();
     build.env("GNOMON_VDSO", vdso);
-    build.args(["build", "--package", "gnomon-kernel", "--release", "--target-dir"]).arg(&folder);
+    build
+        .args(["build", "--package", "gnomon-kernel", "--profile", "user-mode", "--target-dir"])
+        .arg(&folder);
     if !variant.has_time_namespaces() {
         build.arg("--no-default-features");
     }
     command::run(&mut build, "the user-mode kernel did not build")?;
-    let linked = folder.join("release/gnomon-kernel");
+    let linked = folder.join("user-mode/gnomon-kernel");
     std::fs::read(&linked).with_context(|| format!("cannot read {}", shown(&linked)))
 }
 

@@ -21,6 +21,9 @@ pub const GO_BACK: i64 = 1 << 16;
 global_asm!(
     ".pushsection .rodata.stub, \"a\", @progbits",
     ".balign 16",
+    // To be seen by Rust code that the compiler puts into another object file.
+    ".globl gnomon_stub, gnomon_stub_handler, gnomon_stub_restorer, gnomon_stub_end",
+    ".hidden gnomon_stub, gnomon_stub_handler, gnomon_stub_restorer, gnomon_stub_end",
     "gnomon_stub:",
     // The first host process begins here, as the host's execve(2) left it: it maps its slot, and does what is written there.
     "mov eax, {mmap}",
