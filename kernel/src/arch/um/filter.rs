@@ -10,7 +10,7 @@
 //! from a signal is let through, as is asking to die with the kernel; every other call is a notification too, which the
 //! kernel lets pass only if it has ordered it.
 
-use super::{layout, stub};
+use super::{layout, operation, stub};
 use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
 
 /// Calls that arrive through the stub.
@@ -46,9 +46,21 @@ const fn argument(index: u32) -> u32 {
     16 + 8 * index
 }
 
+/// What the kernel is told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// Every call, by a notification or a signal.
+    ByNotification,
+    /// Only programs' calls, by a signal: there are no notifications. See [`super::turns`].
+    BySignal,
+}
+
 /// The filter.
-pub fn program() -> Vec<libc::sock_filter> {
-    let stub = stub_rules();
+pub fn program(told: Told) -> Vec<libc::sock_filter> {
+    let (stub, ordinary) = match told {
+        Told::ByNotification => (stub_rules(), libc::SECCOMP_RET_USER_NOTIF),
+        Told::BySignal => (stub_rules_unasked(), libc::SECCOMP_RET_TRAP),
+    };
     let over_stub = stub.len() as u8;
     // Where is the instruction? The upper half of its address, then the page. Whatever else it is, the stub's rules do not
     // apply.
@@ -73,11 +85,11 @@ pub fn program() -> Vec<libc::sock_filter> {
         jf: 1,
         k: libc::MAP_FIXED as u32,
     });
-    program.extend([answer(libc::SECCOMP_RET_TRAP), answer(libc::SECCOMP_RET_USER_NOTIF)]);
+    program.extend([answer(libc::SECCOMP_RET_TRAP), answer(ordinary)]);
     for call in BY_SIGNAL {
         program.extend([unless(call as u32, 1), answer(libc::SECCOMP_RET_TRAP)]);
     }
-    program.push(answer(libc::SECCOMP_RET_USER_NOTIF));
+    program.push(answer(ordinary));
     program
 }
 
@@ -94,6 +106,25 @@ fn stub_rules() -> Vec<libc::sock_filter> {
         answer(libc::SECCOMP_RET_ALLOW),
     ]);
     rules.push(answer(libc::SECCOMP_RET_USER_NOTIF));
+    rules
+}
+
+/// What the stub may do when nobody can be asked: no more than it needs, but not only what it was told.
+fn stub_rules_unasked() -> Vec<libc::sock_filter> {
+    let (allow, kill) = (answer(libc::SECCOMP_RET_ALLOW), answer(libc::SECCOMP_RET_KILL_PROCESS));
+    let mut rules = vec![load(NUMBER)];
+    for call in [libc::SYS_futex, libc::SYS_rt_sigreturn, libc::SYS_munmap, libc::SYS_mprotect] {
+        rules.extend([unless(call as u32, 1), allow]);
+    }
+    for (call, index, values) in [
+        (libc::SYS_mmap, 4, [layout::RAM_DESCRIPTOR, layout::SLOTS_DESCRIPTOR]),
+        (libc::SYS_clone, 0, [operation::CLONE_PROCESS, operation::CLONE_THREAD]),
+        (libc::SYS_prctl, 0, [libc::PR_SET_PDEATHSIG; 2]),
+    ] {
+        rules.extend([unless(call as u32, 5), load(argument(index))]);
+        rules.extend([when(values[0] as u32, 1), unless(values[1] as u32, 1), allow, kill]);
+    }
+    rules.push(kill);
     rules
 }
 

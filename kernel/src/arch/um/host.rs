@@ -42,6 +42,19 @@ pub fn futex_wake(word: &AtomicU32) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, 1) };
 }
 
+/// Sleeps while the word is `expected`; the word is in memory that others map too. May return early for no reason.
+pub fn futex_wait_shared(word: &AtomicU32, expected: u32) {
+    let forever = core::ptr::null::<libc::timespec>();
+    // SAFETY: the word lives as long as the call.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, forever) };
+}
+
+/// Wakes whoever sleeps on a word in memory that others map too.
+pub fn futex_wake_shared(word: &AtomicU32) {
+    // SAFETY: only the word's address is used.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
+}
+
 /// Fills the bytes with the host's random ones: getrandom(2), which for so few neither fails nor stops short.
 pub fn random_bytes() -> [u8; 32] {
     let mut bytes = [0; 32];

@@ -24,6 +24,14 @@ pub const HOST_END: usize = 0x7fff_ffff_f000;
 pub const BASES: usize = 0;
 /// In a slot: how many operations there are, for the start of the first process alone.
 pub const START_COUNT: usize = 16;
+/// In a slot: how the stub and the kernel take turns, [`super::turns`]: 0 by notification, else by the words that follow.
+pub const BY_WORD: usize = 24;
+/// In a slot: whose turn it is.
+pub const TURN: usize = 28;
+/// In a slot: what the stub reports, a signal and where its frame is.
+pub const REPORT: usize = 32;
+/// In a slot: the kernel's answer.
+pub const ANSWER: usize = 48;
 /// In a slot: the operations.
 pub const OPERATIONS: usize = 64;
 /// The most operations a slot has room for.

@@ -7,52 +7,12 @@
 //! Calls of the stub other than "here I am" are approved here: see [`super::operation`].
 
 use super::operation::Operation;
-use super::{running, stub};
+use super::running;
+use super::turns::{Call, HostThread, Lost};
 use alloc::collections::VecDeque;
 use libc::{seccomp_notif as Notification, seccomp_notif_resp as Answer};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-
-/// The host process is gone, or did what it was not told to and must go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Lost;
-
-/// A host thread, and the process it is one of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HostThread {
-    /// The process.
-    pub process: i32,
-    /// The thread; the first one has the process' number.
-    pub thread: i32,
-}
-
-/// What a thread waits with for the kernel's answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Call {
-    /// Names the notification.
-    pub id: u64,
-    /// Who waits.
-    pub thread: i32,
-    /// The system call's number.
-    pub number: i32,
-    /// Behind its instruction.
-    pub instruction: u64,
-    /// Its arguments.
-    pub arguments: [u64; 6],
-}
-
-impl Call {
-    /// Whether it is the stub doing an operation.
-    fn is_operation(&self) -> bool {
-        stub::contains(self.instruction) && self.number != stub::TRAP
-    }
-
-    /// The signal the stub reports (0: none, its operations are done), if it is that.
-    pub fn signal(&self) -> Option<i32> {
-        let reports = stub::contains(self.instruction) && self.number == stub::TRAP;
-        reports.then_some(self.arguments[0] as i32)
-    }
-}
 
 /// Operations the stub may do while the kernel waits.
 struct Orders<'a> {
@@ -92,24 +52,17 @@ pub struct Listener {
     early: spin::Mutex<VecDeque<Call>>,
 }
 
-static LISTENER: spin::Once<Listener> = spin::Once::new();
-
-/// The one there is.
-pub fn get() -> &'static Listener {
-    LISTENER.get().expect("it is set before the first program runs")
-}
-
-/// Sets it.
-pub fn set(descriptor: OwnedFd) {
-    /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`: the answer hands the CPU over.
-    const HAND_OVER: u64 = 1;
-    // Hosts before 6.6 do not know it, and are only slower.
-    // SAFETY: passes a number.
-    unsafe { libc::ioctl(descriptor.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, HAND_OVER) };
-    LISTENER.call_once(|| Listener { descriptor, early: spin::Mutex::default() });
-}
-
 impl Listener {
+    /// Listens to a descriptor that seccomp(2) has given.
+    pub fn new(descriptor: OwnedFd) -> Self {
+        /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`: the answer hands the CPU over.
+        const HAND_OVER: u64 = 1;
+        // Hosts before 6.6 do not know it, and are only slower.
+        // SAFETY: passes a number.
+        unsafe { libc::ioctl(descriptor.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, HAND_OVER) };
+        Self { descriptor, early: spin::Mutex::default() }
+    }
+
     /// Waits until a thread stops, letting pass what it was ordered to do before that.
     pub fn wait(&self, waited: HostThread, ordered: &[Operation]) -> Result<Call, Lost> {
         let mut orders = Orders::new(ordered);
@@ -129,8 +82,7 @@ impl Listener {
         }
     }
 
-    /// Waits until a thread has cloned another and both have stopped. The last of its orders is the clone; the child's are
-    /// what the child is to do before that. Gives both calls; no child if the host refused to make it.
+    /// As [`super::turns::Way::wait_for_birth`]; `has_child` says whether the clone was made, once the parent has stopped.
     pub fn wait_for_birth(
         &self,
         parent: HostThread,

@@ -27,6 +27,7 @@ mod slot;
 mod statistics;
 mod stub;
 mod translation;
+mod turns;
 mod user;
 mod zygote;
 
@@ -259,6 +260,7 @@ impl Machine for Hardware {
             Some(cpu) => line(format_args!("machine: process {id} of the host, on its CPU {cpu}")),
             None => line(format_args!("machine: process {id} of the host, on any of its CPUs")),
         }
+        zygote::describe(line);
         match clock::source() {
             clock::Source::Tsc => {
                 line(format_args!("cycle counter: the TSC, held against the host's clock"));

@@ -85,6 +85,16 @@ impl Operation {
     }
 }
 
+/// What a new process shares with its maker: its parent, and nothing else.
+pub const CLONE_PROCESS: i32 = libc::CLONE_PARENT;
+/// What a new thread shares with its maker: all there is.
+pub const CLONE_THREAD: i32 = libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM;
+
 fn protection(permissions: Permissions) -> u64 {
     let mut protection = libc::PROT_NONE;
     for (permission, bit) in [

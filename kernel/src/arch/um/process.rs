@@ -5,10 +5,10 @@
 //! two ways ([`Parked`]).
 
 use super::layout;
-use super::listener::{self, Call, HostThread, Lost};
-use super::operation::Operation;
+use super::operation::{CLONE_THREAD, Operation};
 use super::slot::{FrameForm, Slot};
 use super::statistics::{self, Event};
+use super::turns::{self, Call, HostThread, Lost};
 use super::{running, stub};
 use alloc::sync::Arc;
 
@@ -99,7 +99,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.end();
         for thread in self.threads.lock().iter() {
-            listener::get().forget(thread.host.thread);
+            turns::get().forget(thread.host.thread);
         }
         super::zygote::bury_later(self.number);
     }
@@ -152,7 +152,7 @@ impl Thread {
     /// The call it waited in is no more, as it has been sent a signal: waits for it to get to the stub.
     fn await_kick(&mut self, result: i64) -> Result<(), Lost> {
         let stopped = loop {
-            match listener::get().wait(self.host, &[]) {
+            match turns::get().wait(self.host, &self.slot, &[]) {
                 // Stopped and continued in between: it waits in the same call again, until the signal comes.
                 Ok(call) if call.signal().is_none() => {}
                 stopped => break stopped,
@@ -177,13 +177,13 @@ impl Thread {
     /// Answers the stub, which has been given so many operations. Somebody on the host may have stopped and continued it;
     /// then it has asked once more.
     fn answer_stub(&mut self, answer: i64) -> Result<(), Lost> {
-        let listener = listener::get();
+        let turns = turns::get();
         loop {
             let Parked::InStub { id } = self.parked else { return Err(Lost) };
-            if listener.answer(id, answer) {
+            if turns.answer_stub(id, &self.slot, answer) {
                 return Ok(());
             }
-            let call = listener.wait(self.host, &[])?;
+            let call = turns.wait(self.host, &self.slot, &[])?;
             self.stopped(&call);
         }
     }
@@ -197,7 +197,7 @@ impl Thread {
             statistics::add(Event::Operation, operations.len());
             running::begin(self.host.process, self.host.thread);
             let answered = self.answer_stub(operations.len() as i64);
-            let call = answered.and_then(|()| listener::get().wait(self.host, operations));
+            let call = answered.and_then(|()| turns::get().wait(self.host, &self.slot, operations));
             running::end();
             let call = call?;
             self.stopped(&call);
@@ -225,10 +225,9 @@ impl Thread {
     ///
     /// The caller has said [`running::begin`], and says [`running::end`]. With operations, the thread is in the stub.
     pub fn resume(&mut self, operations: &[Operation]) -> Result<Option<Call>, Lost> {
-        let listener = listener::get();
         match self.parked {
             Parked::InCall { id, result } => {
-                if !listener.answer(id, result) {
+                if !turns::get().answer_call(id, result) {
                     return self.answer_late(result);
                 }
             }
@@ -238,7 +237,7 @@ impl Thread {
                 self.answer_stub(operations.len() as i64 | stub::GO_BACK)?;
             }
         }
-        let call = listener.wait(self.host, operations)?;
+        let call = turns::get().wait(self.host, &self.slot, operations)?;
         self.stopped(&call);
         Ok(Some(call))
     }
@@ -246,7 +245,7 @@ impl Thread {
     /// Answers a call that is no longer waited in: a signal came first, and the thread is in the stub, or on its way there;
     /// or it was stopped and continued by somebody on the host, and has made the same call again.
     fn answer_late(&mut self, result: i64) -> Result<Option<Call>, Lost> {
-        let call = listener::get().wait(self.host, &[])?;
+        let call = turns::get().wait(self.host, &self.slot, &[])?;
         self.stopped(&call);
         if call.signal().is_some() {
             self.finish_call(result);
@@ -259,34 +258,32 @@ impl Thread {
     /// Makes a sister, which waits in the stub.
     fn clone_thread(&mut self, place: usize) -> Result<Self, Lost> {
         let slot = Slot::new(place).ok_or(Lost)?;
-        let flags = libc::CLONE_VM
-            | libc::CLONE_FS
-            | libc::CLONE_FILES
-            | libc::CLONE_SIGHAND
-            | libc::CLONE_THREAD
-            | libc::CLONE_SYSVSEM;
         let stack = form().stack_pointer(&slot);
         let operations = [
             Operation::map_slot(slot.address(), slot.offset()),
-            Operation::new(libc::SYS_clone, &[flags as u64, stack as u64]),
+            Operation::new(libc::SYS_clone, &[CLONE_THREAD as u64, stack as u64]),
         ];
-        let child = self.give_birth(&operations, &[])?;
+        let child = self.give_birth(&operations, &slot, &[])?;
         statistics::count(Event::Thread);
         let host = HostThread { process: self.host.process, thread: child.thread };
         Ok(Self { host, slot, parked: Parked::InStub { id: child.id }, taken: false })
     }
 
     /// Does operations of which the last is a clone; the child's come behind. Gives the child's stop in the stub.
-    pub fn give_birth(&mut self, own: &[Operation], child: &[Operation]) -> Result<Call, Lost> {
+    pub fn give_birth(
+        &mut self,
+        own: &[Operation],
+        child: &Slot,
+        of_child: &[Operation],
+    ) -> Result<Call, Lost> {
         self.enter_stub()?;
-        let all = [own, child].concat();
+        let all = [own, of_child].concat();
         self.slot.write_operations(&all);
         statistics::add(Event::Operation, all.len());
         running::begin(self.host.process, self.host.thread);
         let answered = self.answer_stub(all.len() as i64);
-        let slot = &self.slot;
-        let has_child = || slot.result(own.len() - 1) > 0;
-        let born = answered.and_then(|()| listener::get().wait_for_birth(self.host, own, child, has_child));
+        let born =
+            answered.and_then(|()| turns::get().wait_for_birth(self.host, &self.slot, own, child, of_child));
         running::end();
         let (parent, child) = born?;
         self.stopped(&parent);

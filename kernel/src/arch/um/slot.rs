@@ -12,6 +12,7 @@ use super::layout::{self, SLOT_SIZE};
 use super::operation::Operation;
 use crate::arch::Registers;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::AtomicU32;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
@@ -91,7 +92,11 @@ impl Slot {
             (number < MOST).then(|| free.never_used += 1)?;
             Some(number)
         })?;
-        Some(Self { number, place })
+        drop(free);
+        let slot = Self { number, place };
+        slot.write(0, &[0; layout::OPERATIONS]);
+        slot.set_by_word(super::turns::are_by_word());
+        Some(slot)
     }
 
     /// Where it lies in the file.
@@ -148,6 +153,27 @@ impl Slot {
         self.read_word(
             layout::OPERATIONS + index * size_of::<Operation>() + core::mem::offset_of!(Operation, result),
         ) as i64
+    }
+
+    /// Says how the stub is to take turns.
+    pub fn set_by_word(&self, by_word: bool) {
+        self.write(layout::BY_WORD, &u32::from(by_word).to_ne_bytes());
+    }
+
+    /// Whose turn it is.
+    pub fn turn(&self) -> &AtomicU32 {
+        // SAFETY: in the slot, which lives as long as the reference; programs access the word whole, as the kernel does.
+        unsafe { AtomicU32::from_ptr(self.pointer(layout::TURN, 4).cast()) }
+    }
+
+    /// What the stub reports: a signal, and where its frame is.
+    pub fn report(&self) -> (i32, u64) {
+        (self.read_word(layout::REPORT) as i32, self.read_word(layout::REPORT + 8))
+    }
+
+    /// Writes the kernel's answer down.
+    pub fn set_answer(&self, answer: i64) {
+        self.write_word(layout::ANSWER, answer as u64);
     }
 
     /// Sets how many operations the first process begins with.

@@ -10,7 +10,7 @@
 //! can read it and jump into it. That gains it nothing: what the stub may ask of the host is checked by the kernel, call
 //! by call, against what the kernel itself has just ordered.
 
-use super::layout;
+use super::{layout, turns};
 use core::arch::global_asm;
 
 /// The number of the stub's own call: "here I am". No system call has it.
@@ -53,10 +53,13 @@ global_asm!(
     "mov [r15 + {bases} + 8], rax",
     // Tell the kernel which signal it was (0: operations are done), and wait.
     "2:",
+    "cmp dword ptr [r15 + {by_word}], 0",
+    "jne gnomon_stub_by_word",
     "mov eax, {trap}",
     "mov rdi, r12",
     "mov rsi, rsp",
     "syscall",
+    "gnomon_stub_answered:",
     "test rax, rax",
     "js gnomon_stub_end_of_life", // There is no kernel any more.
     "movzx ebx, ax",
@@ -118,6 +121,28 @@ global_asm!(
     "xor ebp, ebp",
     "jmp r14",
 
+    // The same without notifications: by a word that both wait on, futex(2).
+    "gnomon_stub_by_word:",
+    "mov [r15 + {report}], r12",
+    "mov [r15 + {report} + 8], rsp",
+    "mov dword ptr [r15 + {turn}], {kernels}",
+    "mov eax, {futex}",
+    "lea rdi, [r15 + {turn}]",
+    "mov esi, {wake}",
+    "mov edx, 1",
+    "syscall",
+    "gnomon_stub_waits:",
+    "mov eax, {futex}",
+    "lea rdi, [r15 + {turn}]",
+    "mov esi, {wait}",
+    "mov edx, {kernels}",
+    "xor r10d, r10d",
+    "syscall",
+    "cmp dword ptr [r15 + {turn}], {kernels}",
+    "je gnomon_stub_waits",
+    "mov rax, [r15 + {answer}]",
+    "jmp gnomon_stub_answered",
+
     "gnomon_stub_end_of_life:",
     "ud2",
     "gnomon_stub_end:",
@@ -129,6 +154,14 @@ global_asm!(
     start_count = const layout::START_COUNT,
     bases = const layout::BASES,
     operations = const layout::OPERATIONS,
+    by_word = const layout::BY_WORD,
+    report = const layout::REPORT,
+    turn = const layout::TURN,
+    kernels = const turns::KERNELS,
+    answer = const layout::ANSWER,
+    futex = const libc::SYS_futex,
+    wake = const libc::FUTEX_WAKE,
+    wait = const libc::FUTEX_WAIT,
     trap = const TRAP,
     rt_sigreturn = const libc::SYS_rt_sigreturn,
     clone = const libc::SYS_clone,

@@ -15,12 +15,12 @@
 //! This rests on the host's seccomp(2) and on its keeping processes apart. It is not promised that a program cannot find out
 //! that it runs here, nor that one cannot learn of another by how long things take.
 
-use super::listener::Lost;
 use super::operation::Operation;
 use super::process::{Process, Thread};
 use super::slot::{Cause, FrameForm};
 use super::statistics::Event;
 use super::translation::Space;
+use super::turns::Lost;
 use super::{interrupts, layout, running, statistics, zygote};
 use crate::abi::{Errno, Result, Signal, linux};
 use crate::arch::{Access, Exception, PAGE_SIZE, Registers, TableRoot, Trap, UserMode, xsave};

@@ -4,15 +4,17 @@
 //! whatever the host has put into it, installs the handler and the filter, and from then on waits in the stub to be cloned.
 //! Cloning it costs the same however much memory the kernel and the programs have, as it has none.
 
-use super::filter;
+use super::filter::{self, Told};
 use super::layout::{self, SLOT_SIZE};
-use super::listener::{self, HostThread, Lost};
-use super::operation::{NOT_MADE, Operation};
+use super::listener::Listener;
+use super::operation::{CLONE_PROCESS, NOT_MADE, Operation};
 use super::process::{Process, Thread};
 use super::slot::{self, FrameForm, Slot};
 use super::statistics::{self, Event};
+use super::turns::{self, HostThread, Lost, Way};
 use super::{memory, running, stub};
 use alloc::sync::Arc;
+use core::fmt;
 use core::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,6 +22,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// The group of all host processes: its first member's number. 0 while there is none.
 static GROUP: AtomicI32 = AtomicI32::new(0);
+/// Why there are no notifications, if there are none.
+static REASON: spin::Once<io::Error> = spin::Once::new();
 static ZYGOTE: spin::Once<spin::Mutex<Thread>> = spin::Once::new();
 /// Processes that have been killed and not yet taken note of.
 static DYING: spin::Mutex<Vec<i32>> = spin::Mutex::new(Vec::new());
@@ -43,72 +47,127 @@ const SIGNALS: [i32; 7] =
 
 /// Makes it. Errors: a sentence that says what the host has not got.
 pub fn start() -> Result<(), String> {
-    let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     // SAFETY: only asks.
     if unsafe { libc::getauxval(libc::AT_HWCAP2) } & 2 == 0 {
         return Err("the host does not let programs read and write their segment bases (FSGSBASE)".into());
     }
     slot::initialize().map_err(said("the host gives no memory to talk to host processes"))?;
     running::initialize().map_err(said("the host takes no handler for a signal"))?;
-    let slot = Slot::new(0).ok_or("there is no first slot")?;
-    let (operations, filter_at) = first_operations();
-    write_arguments(&slot);
-    slot.write_operations(&operations);
-    slot.set_start_count(operations.len());
     let image = image_file().map_err(said("the host gives no memory to run a program from"))?;
-    let process = spawn(&image).map_err(said("the host makes no process"))?;
-    GROUP.store(process, SeqCst);
-
-    // It tells what it has come to by writing its slot, for it cannot be waited for yet.
-    let result = loop {
-        let results = (0..operations.len()).map(|index| slot.result(index));
-        let failed = results.enumerate().find(|(_, result)| (-4095..0).contains(result));
-        if let Some((index, error)) = failed {
-            let error = io::Error::from_raw_os_error(-error as i32);
-            return Err(complaint(&operations[index], &error));
-        }
-        if slot.result(filter_at) != NOT_MADE {
-            break slot.result(filter_at);
-        }
-        if running::has_died(process) {
-            return Err("the host ends a process that has just been loaded".into());
-        }
-        std::thread::yield_now();
+    let thread = match start_by(Told::ByNotification, &image) {
+        Ok(thread) => thread,
+        Err(Failure::Host(sentence)) => return Err(sentence),
+        Err(Failure::Filter(error)) => match start_by(Told::BySignal, &image) {
+            Ok(thread) => {
+                REASON.call_once(|| error);
+                thread
+            }
+            Err(Failure::Host(sentence)) => return Err(sentence),
+            Err(Failure::Filter(second)) => {
+                return Err(format!(
+                    "the host takes no seccomp filter: with a listener {error}, without {second}"
+                ));
+            }
+        },
     };
-    let listener =
-        take_descriptor(process, result as i32).map_err(said("the host keeps a descriptor back"))?;
-    listener::set(listener);
-
-    // It ends what it was told to do with an illegal instruction, and so gets to the handler.
-    let host = HostThread { process, thread: process };
-    let lost = |Lost| String::from("the first host process does not get to its handler");
-    let call = listener::get().wait(host, &[]).map_err(lost)?;
-    FrameForm::learn(&slot, call.arguments[1] as usize)?;
-    let mut thread = Thread::first(&call, slot);
-    // The kernel's end is the only one from now on; when it closes, whatever still waits is told so.
-    match thread.perform(&[Operation::new(libc::SYS_close, &[result as u64])]) {
-        Ok(0) => {}
-        _ => return Err("the first host process does not do what it is told".into()),
-    }
     ZYGOTE.call_once(|| spin::Mutex::new(thread));
     Ok(())
 }
 
-/// What to say when one of the first operations fails.
-fn complaint(operation: &Operation, error: &io::Error) -> String {
-    match operation.number {
-        libc::SYS_seccomp if error.raw_os_error() == Some(libc::EBUSY) => {
-            "the host's system calls already have a listener (SECCOMP_FILTER_FLAG_NEW_LISTENER), and take only one"
-                .into()
-        }
-        libc::SYS_seccomp => format!("the host does not hand over system calls (SECCOMP_RET_USER_NOTIF): {error}"),
-        libc::SYS_munmap => format!("the host does not let a process be rid of its vDSO: {error}"),
-        number => format!("the host refuses system call {number}: {error}"),
+/// Why there is no first process.
+enum Failure {
+    /// It does not take the filter.
+    Filter(io::Error),
+    /// Anything else: a sentence.
+    Host(String),
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self::Host(sentence)
     }
 }
 
-/// What it does to itself, and which of it installs the filter.
-fn first_operations() -> (Vec<Operation>, usize) {
+fn said(what: &str) -> impl Fn(io::Error) -> String {
+    move |error| format!("{what}: {error}")
+}
+
+fn start_by(told: Told, image: &File) -> Result<Thread, Failure> {
+    let slot = Slot::new(0).ok_or_else(|| String::from("there is no first slot"))?;
+    slot.set_by_word(told == Told::BySignal);
+    let operations = first_operations(told);
+    write_arguments(&slot, told);
+    slot.write_operations(&operations);
+    slot.set_start_count(operations.len());
+    let process = spawn(image).map_err(said("the host makes no process"))?;
+    GROUP.store(process, SeqCst);
+    let descriptor = match await_operations(&slot, &operations, process) {
+        Ok(result) => result,
+        Err(failure) => {
+            end_all();
+            return Err(failure);
+        }
+    };
+    turns::set(match told {
+        Told::ByNotification => Way::Notified(Listener::new(
+            take_descriptor(process, descriptor).map_err(said("the host keeps a descriptor back"))?,
+        )),
+        Told::BySignal => Way::ByWord,
+    });
+    // It ends what it was told to do with an illegal instruction, and so gets to the handler.
+    let host = HostThread { process, thread: process };
+    let lost = |Lost| String::from("the first host process does not get to its handler");
+    let call = turns::get().wait(host, &slot, &[]).map_err(lost)?;
+    FrameForm::learn(&slot, call.arguments[1] as usize)?;
+    let mut thread = Thread::first(&call, slot);
+    if told == Told::ByNotification {
+        // The kernel's end is the only one from now on; when it closes, whatever still waits is told so.
+        let close = Operation::new(libc::SYS_close, &[descriptor as u64]);
+        if thread.perform(&[close]) != Ok(0) {
+            return Err(String::from("the first host process does not do what it is told").into());
+        }
+    }
+    Ok(thread)
+}
+
+/// Waits until the first operations are done, and gives the result of the last. The process tells by writing its slot what
+/// it has come to, for it cannot be waited for yet.
+fn await_operations(slot: &Slot, operations: &[Operation], process: i32) -> Result<i32, Failure> {
+    loop {
+        let results = (0..operations.len()).map(|index| slot.result(index));
+        if let Some((index, error)) = results.enumerate().find(|(_, result)| (-4095..0).contains(result)) {
+            let error = io::Error::from_raw_os_error(-error as i32);
+            return Err(match operations[index].number {
+                libc::SYS_seccomp => Failure::Filter(error),
+                libc::SYS_munmap => {
+                    Failure::Host(format!("the host does not let a process be rid of its vDSO: {error}"))
+                }
+                number => Failure::Host(format!("the host refuses system call {number}: {error}")),
+            });
+        }
+        match slot.result(operations.len() - 1) {
+            NOT_MADE if running::has_died(process) => {
+                return Err(Failure::Host("the host ends a process that has just been loaded".into()));
+            }
+            NOT_MADE => std::thread::yield_now(),
+            result => return Ok(result as i32),
+        }
+    }
+}
+
+/// Tells how programs' calls arrive, for the log.
+pub fn describe(line: &mut dyn FnMut(fmt::Arguments<'_>)) {
+    match REASON.get() {
+        None => line(format_args!("programs: processes of the host, their calls arrive as notifications")),
+        Some(error) => line(format_args!(
+            "programs: processes of the host, their calls arrive as signals, as there are no notifications ({error}); \
+             they are kept from the host, but not well from each other"
+        )),
+    }
+}
+
+/// What it does to itself; last it takes the filter.
+fn first_operations(told: Told) -> Vec<Operation> {
     let at = |offset: usize| (layout::SLOTS + offset) as u64;
     let unmap = |range: core::ops::Range<usize>| Operation::unmap(range);
     let mut operations = vec![
@@ -130,15 +189,14 @@ fn first_operations() -> (Vec<Operation>, usize) {
     let set_mask = [libc::SIG_SETMASK as u64, at(MASK), 0, 8];
     operations.push(Operation::new(libc::SYS_rt_sigprocmask, &set_mask));
     operations.push(Operation::new(libc::SYS_prctl, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1]));
-    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let flags = if told == Told::ByNotification { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
     let filter = [u64::from(libc::SECCOMP_SET_MODE_FILTER), flags, at(PROGRAM)];
     operations.push(Operation::new(libc::SYS_seccomp, &filter));
-    let last = operations.len() - 1;
-    (operations, last)
+    operations
 }
 
 /// Writes what those operations point at.
-fn write_arguments(slot: &Slot) {
+fn write_arguments(slot: &Slot, told: Told) {
     let write = |at: usize, words: &[u64]| {
         words.iter().enumerate().for_each(|(index, word)| slot.write(at + 8 * index, &word.to_ne_bytes()))
     };
@@ -150,7 +208,7 @@ fn write_arguments(slot: &Slot) {
     write(MASK, &[0]);
     write(LIMIT, &[0, 0]);
     slot.write(NAME, b"gnomon program\0");
-    let filter = filter::program();
+    let filter = filter::program(told);
     write(PROGRAM, &[filter.len() as u64, (layout::SLOTS + FILTER) as u64]);
     assert!(FILTER + filter.len() * 8 <= layout::STACK, "the filter has no room");
     for (index, statement) in filter.iter().enumerate() {
@@ -238,11 +296,11 @@ pub fn new_process() -> Result<Arc<Process>, Lost> {
     DYING.lock().retain(|process| !running::bury(*process));
     let mut zygote = ZYGOTE.get().ok_or(Lost)?.lock();
     let slot = Slot::new(0).ok_or(Lost)?;
-    let own = [Operation::new(libc::SYS_clone, &[libc::CLONE_PARENT as u64])];
+    let own = [Operation::new(libc::SYS_clone, &[CLONE_PROCESS as u64])];
     let child = [Operation::map_slot(slot.address(), slot.offset()), Operation::die_with_kernel()];
     // From its second operation on, the child reads its own slot.
     slot.write_operations(&[&own[..], &child].concat());
-    let call = zygote.give_birth(&own, &child)?;
+    let call = zygote.give_birth(&own, &slot, &child)?;
     statistics::count(Event::Process);
     Ok(Process::new(Thread::first(&call, slot)))
 }
