@@ -52,8 +52,8 @@
 //! **A namespace's page**, once, when its first task enters it: `write::fill_namespace_page` (feature `time_ns`).
 //!
 //! **getcpu** is read with `lsl` from segment selector [`calls::PROCESSOR_SELECTOR`]: on each processor a data segment of
-//! privilege level 3 whose limit (not scaled) is `node << 12 | cpu`. Without it, or when the random page says that it is
-//! another kernel's ([`page::RandomData::is_processor_hidden`]), the system call is made.
+//! privilege level 3 whose limit (not scaled) is `node << 12 | cpu`. Without it the system call is made. Where that segment is
+//! somebody else's, the random page says so ([`page::RandomData::is_single_processor`]).
 
 #![cfg_attr(not(test), no_std)]
 

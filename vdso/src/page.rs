@@ -102,10 +102,10 @@ pub struct RandomData {
     pub generation: AtomicU64,
     /// Not 0 once the kernel's generator has been seeded.
     pub is_ready: AtomicU8,
-    /// Not 0 when what `lsl` gives is not this machine's number of the processor, and the kernel is to be asked. Nothing
-    /// to do with the rest of the page, but this page is the same inside and outside of namespaces; on Linux there is
-    /// padding here.
-    pub is_processor_hidden: AtomicU8,
+    /// Not 0 when the machine has one processor, number 0, and `lsl` would give a number that means nothing to it. This
+    /// has nothing to do with the rest of the page; but the page is the same inside and outside of namespaces. On Linux
+    /// there is padding here.
+    pub is_single_processor: AtomicU8,
 }
 
 impl TimeData {
@@ -154,6 +154,6 @@ const _: () = {
     assert!(offset_of!(TimeData, tz_dsttime) == 2324);
     assert!(offset_of!(TimeData, hrtimer_res) == 2328);
     assert!(offset_of!(RandomData, is_ready) == 8);
-    assert!(offset_of!(RandomData, is_processor_hidden) == 9);
+    assert!(offset_of!(RandomData, is_single_processor) == 9);
     assert!(size_of::<TimeData>() <= PAGE_SIZE);
 };

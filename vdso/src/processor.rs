@@ -68,8 +68,8 @@ impl Machine for Processor {
         let address = first_page().expose_provenance() + (RANDOM_PAGE - TIME_PAGE) * PAGE_SIZE;
         // SAFETY: the kernel maps the random page there; it is all atomics.
         let random: &RandomData = unsafe { &*ptr::with_exposed_provenance(address) };
-        if random.is_processor_hidden.load(Relaxed) != 0 {
-            return None;
+        if random.is_single_processor.load(Relaxed) != 0 {
+            return Some(0);
         }
         let (limit, found): (u32, u8);
         // SAFETY: reads the limit of a segment, and the flag that says whether there is such a segment.

@@ -203,7 +203,8 @@ pub struct ProcessorFeatures {
     pub hwcap2: u64,
     /// AT_MINSIGSTKSZ: bytes a signal frame takes at most.
     pub minimum_signal_stack: usize,
-    /// Whether user mode finds its CPU's number where the vDSO looks for it, `gnomon_vdso::calls::PROCESSOR_SELECTOR`.
+    /// Whether user mode finds its CPU's number in the limit of the segment where the vDSO looks for it. If not, the
+    /// machine has only one CPU, and what is found there means nothing.
     pub tells_cpu_number: bool,
 }
 

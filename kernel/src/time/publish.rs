@@ -36,8 +36,8 @@ fn pages() -> &'static Pages {
 pub(super) fn initialize() -> Result<()> {
     let system = PageRef::zeroed()?;
     let random = PageRef::zeroed()?;
-    let hidden = [u8::from(!Hardware::processor_features().tells_cpu_number)];
-    random.write(core::mem::offset_of!(RandomData, is_processor_hidden), &hidden);
+    let single = [u8::from(!Hardware::processor_features().tells_cpu_number)];
+    random.write(core::mem::offset_of!(RandomData, is_single_processor), &single);
     // SAFETY: a whole frame, zeroed, kept for good by `PAGES`; the kernel sees it only as `TimeData`, whose fields are
     // atomics, and programs can only read it.
     let data: &'static TimeData = unsafe { system.pointer().cast().as_ref() };

@@ -17,15 +17,15 @@ const RCX: usize = 2;
 const R11: usize = 10;
 const R15: usize = 14;
 
-/// Whether our kernel says, on its page for the vDSO, that the CPU's number must be asked for. Linux never does.
-fn is_hidden() -> Result<bool, Why> {
+/// Whether our kernel says, on its page for the vDSO, that the number there is somebody else's. Linux never does.
+fn is_anothers() -> Result<bool, Why> {
     const RANDOM_PAGE: usize = 2;
-    const IS_PROCESSOR_HIDDEN: usize = 9;
+    const IS_SINGLE_PROCESSOR: usize = 9;
     if !on_gnomon() {
         return Ok(false);
     }
     let pages = mappings::find("[vvar]")?.step("there is a mapping [vvar]")?;
-    let address = pages.page(RANDOM_PAGE) + IS_PROCESSOR_HIDDEN;
+    let address = pages.page(RANDOM_PAGE) + IS_SINGLE_PROCESSOR;
     // SAFETY: a byte of a page that every program may read.
     Ok(unsafe { std::ptr::with_exposed_provenance::<u8>(address).read_volatile() } != 0)
 }
@@ -369,7 +369,7 @@ pub fn cases(plan: &mut Plan) {
         if cpus > 1 {
             return skipped("with more than one CPU it may change between two looks");
         }
-        if is_hidden()? {
+        if is_anothers()? {
             return skipped("this machine is a process, and programs find its host's number there");
         }
         equal("the limit of 0x7b", limit & 0xfff, by_call)
