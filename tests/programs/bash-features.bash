@@ -49,8 +49,9 @@ coproc UPPER { while read -r word; do echo "${word^^}"; done; }
 echo quiet >&"${UPPER[1]}"
 read -r answer <&"${UPPER[0]}"
 check "a coprocess" "QUIET" "$answer"
+upper=$UPPER_PID # the variable goes as soon as the coprocess does
 eval "exec ${UPPER[1]}>&-"
-wait "$UPPER_PID"
+wait "$upper"
 check "a coprocess ends when its input does" "0" "$?"
 
 # Processes, signals and time.
@@ -68,8 +69,11 @@ check "a trap" "yes" "$caught"
 trap 'echo ended' EXIT
 check "a trap at the end of a subshell" "inner ended" "$(trap 'echo ended' EXIT; echo -n 'inner ')"
 trap - EXIT
-read -r -t 0.2 never < <(sleep 1)
+read -r -t 0.2 never < <(exec sleep 100)
 check "a read that times out" "yes" "$([[ $? -gt 128 ]] && echo yes)"
+kill $! # what nobody reads from any more would go on
+wait $! 2> /dev/null
+check "a process substitution is waited for" "143" "$?"
 before=${EPOCHREALTIME/./}
 sleep 0.1
 passed=$((${EPOCHREALTIME/./} - before))

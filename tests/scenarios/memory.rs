@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use gnomon_tests::boot::{Boot, Hardware};
 use gnomon_tests::machine::{Machine, PROMPT};
 use gnomon_tests::scenario::{Scenario, scenario};
-use gnomon_tests::session::differences;
+use gnomon_tests::session::{counted, differences};
 use std::time::Duration;
 
 pub fn scenarios() -> Vec<Scenario> {
@@ -42,9 +42,7 @@ fn fill(m: &mut Machine, line: &str, clean_up: &[&str]) -> Result<()> {
     m.expect(FIRST_LINE)?;
     m.expect(PROMPT)?;
     m.patience(Duration::from_secs(120));
-    // Once before the counts: what a shell keeps for good after its first pipe and its first file is no leak.
-    m.command("echo warm | cat > /tmp/warm; rm /tmp/warm; sleep 0.1 & wait")?;
-    let before = m.command("cat /proc/gnomon")?;
+    let before = counted(m)?;
     let said = m.command(line)?;
     let status = said.lines().find_map(|line| line.strip_prefix("status "));
     ensure!(status.is_some_and(|status| status != "0"), "nothing failed:\n{said}");
@@ -52,7 +50,7 @@ fn fill(m: &mut Machine, line: &str, clean_up: &[&str]) -> Result<()> {
         m.command(line)?;
     }
     m.command_prints("echo alive", "alive")?;
-    let after = m.command("cat /proc/gnomon")?;
+    let after = counted(m)?;
     let differences = differences(&before, &after);
     ensure!(differences.is_empty(), "not everything came back:\n{}", differences.join("\n"));
     m.type_line("exit")?;

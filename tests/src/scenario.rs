@@ -14,18 +14,10 @@ pub struct Scenario {
 
 /// What is known to be wrong with the kernel: scenarios that would fail, each with what happens instead. They are shown as
 /// ignored with this sentence, so that nobody takes them for passed; a line goes when its defect does.
-const KNOWN_DEFECTS: [(&str, &str); 3] = [
-    (
-        "memory_filled_by_many_files",
-        "known defect: two frames more are in use after the files are removed than before they were made",
-    ),
+const KNOWN_DEFECTS: [(&str, &str); 1] = [
     (
         "memory_filled_by_processes",
         "known defect: what a loop of `sleep &` leaves is too little for the shell to start killall",
-    ),
-    (
-        "nothing_is_left_behind",
-        "known defect: after all self-tests one task with two open files remains that was not there before",
     ),
 ];
 

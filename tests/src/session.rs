@@ -191,13 +191,23 @@ impl Session {
         machine.patience(PATIENCE);
         machine.boot(Boot::interactive().archive((self.archive)()?))?;
         machine.expect(PROMPT)?;
-        counts.before = machine.command(&format!("cat {COUNTS}"))?;
+        counts.before = counted(machine)?;
         Ok(())
     }
 }
 
+/// What the kernel counts now, in lines of `name value`. The machine stands at a prompt, and does so again.
+///
+/// It is asked by a shell that has only just begun: one that has run a while has more memory of its own, for the lines it
+/// was typed and what it met on the way, and that would be counted with what the kernel lost.
+pub fn counted(machine: &mut Machine) -> Result<String> {
+    machine.type_line("exec sh")?;
+    machine.expect(PROMPT)?;
+    machine.command(&format!("cat {COUNTS}"))
+}
+
 fn finish(machine: &mut Machine, mut counts: Counts) -> Result<Counts> {
-    counts.after = machine.command(&format!("cat {COUNTS}"))?;
+    counts.after = counted(machine)?;
     counts.calls = machine.command(&format!("cat {CALLS}"))?;
     machine.type_line("exit")?;
     machine.expect_power_off()?;
