@@ -15,8 +15,29 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("memory_filled_by_a_program", &GNOMON, |m| {
             fill(m, "tail /dev/zero > /dev/null; echo status $?", &[])
         }),
+        // Each with a page to touch when the others have left none; and it is they who end, not the shell.
+        scenario("memory_filled_by_several_programs", &GNOMON, |m| {
+            let line =
+                "for i in 1 2 3 4 5; do tail /dev/zero > /dev/null & done; wait $!; echo status $?; wait";
+            let said = filled(m, line, &[])?;
+            let ended =
+                |line: &str| line.contains("out of memory: killed process") && line.contains("(tail)");
+            ensure!(said.lines().any(ended), "no process was ended to make room:\n{said}");
+            Ok(())
+        }),
+        scenario("memory_filled_by_init", &GNOMON, |m| {
+            let hog = Boot::of("/bin/busybox").arguments(&["awk", "BEGIN{while(1)x[i++]=i}"]);
+            m.boot(hog.hardware(small()))?;
+            m.expect_panic("out of memory, and init is the only process there is")?;
+            Ok(())
+        }),
         scenario("memory_filled_by_a_file", &GNOMON, |m| {
             fill(m, "cat /dev/zero > /tmp/fill; echo status $?", &["rm /tmp/fill"])
+        }),
+        // One file system holds half of memory at most; there are several.
+        scenario("memory_filled_by_files_on_several_file_systems", &GNOMON, |m| {
+            let line = "cat /dev/zero > /tmp/fill; cat /dev/zero > /fill; echo status $?";
+            fill(m, line, &["rm /tmp/fill /fill"])
         }),
         scenario("memory_filled_by_many_files", &GNOMON, |m| {
             fill(
@@ -35,10 +56,19 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// The least memory that is promised to do.
+fn small() -> Hardware {
+    Hardware { memory_mib: 64, ..Hardware::default() }
+}
+
 /// Runs a line that uses up all memory on the smallest machine, cleans up, and compares what the kernel counts.
 fn fill(m: &mut Machine, line: &str, clean_up: &[&str]) -> Result<()> {
-    let small = Hardware { memory_mib: 64, ..Hardware::default() };
-    m.boot(Boot::interactive().hardware(small))?;
+    filled(m, line, clean_up).map(drop)
+}
+
+/// The same; gives what the line printed.
+fn filled(m: &mut Machine, line: &str, clean_up: &[&str]) -> Result<String> {
+    m.boot(Boot::interactive().hardware(small()))?;
     m.expect(FIRST_LINE)?;
     m.expect(PROMPT)?;
     m.patience(Duration::from_secs(120));
@@ -55,5 +85,5 @@ fn fill(m: &mut Machine, line: &str, clean_up: &[&str]) -> Result<()> {
     ensure!(differences.is_empty(), "not everything came back:\n{}", differences.join("\n"));
     m.type_line("exit")?;
     m.expect_power_off()?;
-    Ok(())
+    Ok(said)
 }

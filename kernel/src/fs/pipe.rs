@@ -13,7 +13,7 @@ use crate::{
     abi::{Errno, Result, UserPointer},
     arch::PAGE_SIZE,
     mm::{
-        AddressSpace, PageRef,
+        AddressSpace, PageRef, reserve,
         user::{Destination, Source},
     },
     ns::Credentials,
@@ -136,7 +136,7 @@ impl State {
         }
         while from.remaining() > 0 && self.free_pages() > 0 {
             let length = PAGE_SIZE.min(from.remaining());
-            let filled = PageRef::zeroed().and_then(|page| {
+            let filled = reserve::check_for_contents().and_then(|()| PageRef::zeroed()).and_then(|page| {
                 // A page that could not be filled is not sent at all, as on Linux.
                 match from.take_page(&page, 0, length)? {
                     end if end < length => Err(cut_short()),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     abi::{Errno, Result},
-    arch::{PAGE_SIZE, Permissions, TableRoot},
+    arch::{Hardware, Machine, PAGE_SIZE, Permissions, TableRoot},
     sync::SpinLock,
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -290,6 +290,15 @@ impl AddressSpace {
         for (start, region) in space.regions.iter() {
             tell(&describe(start, region, &space.layout));
         }
+    }
+
+    /// The memory it accounts for, in bytes: of each page the part that is its own if those who hold it share it evenly.
+    /// That is Linux' "proportional set size", and about what becomes free when its last task ends.
+    pub fn proportional_size(&self) -> usize {
+        let mut bytes = 0;
+        let space = self.space.lock();
+        space.mappings.visit(0..Hardware::USER_END, |_, content, _| bytes += PAGE_SIZE / content.count());
+        bytes
     }
 
     /// How large it is.

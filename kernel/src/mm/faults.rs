@@ -35,27 +35,19 @@ pub enum Fault {
     NotPermitted,
     /// It is mapped, but what is behind it has no such page: a file that has become shorter.
     NoPage,
-    /// There is no memory for the page: the task is to be killed.
+    /// There is no memory for the page: some process has to end before the touch can be answered.
     OutOfMemory,
 }
 
 impl Fault {
-    /// The signal Linux sends for it.
-    pub const fn signal(self) -> Signal {
+    /// The signal the program gets for it, and its `si_code`, sigaction(2); none when memory is out, as that is not the
+    /// program's doing.
+    pub const fn signal_and_code(self) -> Option<(Signal, i32)> {
         match self {
-            Self::NotMapped | Self::NotPermitted => Signal::SIGSEGV,
-            Self::NoPage => Signal::SIGBUS,
-            Self::OutOfMemory => Signal::SIGKILL,
-        }
-    }
-
-    /// Its `si_code`, sigaction(2).
-    pub const fn code(self) -> i32 {
-        match self {
-            Self::NotMapped => linux::SEGV_MAPERR as i32,
-            Self::NotPermitted => linux::SEGV_ACCERR as i32,
-            Self::NoPage => linux::BUS_ADRERR as i32,
-            Self::OutOfMemory => linux::SI_KERNEL as i32,
+            Self::NotMapped => Some((Signal::SIGSEGV, linux::SEGV_MAPERR as i32)),
+            Self::NotPermitted => Some((Signal::SIGSEGV, linux::SEGV_ACCERR as i32)),
+            Self::NoPage => Some((Signal::SIGBUS, linux::BUS_ADRERR as i32)),
+            Self::OutOfMemory => None,
         }
     }
 

@@ -182,6 +182,12 @@ pub fn statistics() -> Statistics {
     Statistics { total, free, reserve_free, tables, heap, pages }
 }
 
+/// Frames there are in all, used or not; and those free for programs, which costs less than all [`statistics`].
+pub(super) fn total_and_free() -> (usize, usize) {
+    let frames = frames();
+    (frames.total.load(Ordering::Relaxed), frames.zones.lock()[Account::General as usize].free)
+}
+
 /// Frames for programs in all, used or not: what one of them could ever have.
 pub(super) fn most_for_programs() -> usize {
     let frames = frames();

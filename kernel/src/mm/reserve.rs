@@ -7,6 +7,19 @@
 //!   heap has come down to its last part. What the call then allocates, a few hundred bytes here and there, is
 //!   certain to be found: the heap falls back on the reserve, a run of frames nobody else can have.
 //!
+//! Memory for programs is not given out to the last frame either. Who is to end what uses it up, a shell and the `kill` it
+//! starts, needs some too; so the last of it is kept, and two marks say for whom:
+//!
+//! | frames free | what is refused below |
+//! |---|---|
+//! | what is kept, `K` | a page that a call fills for a file or a pipe; one more child to a process with many |
+//! | `K / 2` | a child to any process; a page to a program that touches it, until another process has ended for it |
+//!
+//! A call can fail with ENOMEM; a touch cannot, and so it is what ends processes: the task's side of that stands in
+//! `task/out_of_memory.rs`. As touches stop where any process may still have a child, whatever has happened, a shell can
+//! start a program. (Linux keeps about as much, `vm.min_free_kbytes`, for itself alone; its fork never fails, but
+//! ends other processes.)
+//!
 //! Allocations whose size a program chooses keep out of this bargain: they use `try_reserve` and take the error. To keep
 //! one of them from eating the reserve, the heap serves no request above [`LARGEST`] from it.
 //!
@@ -39,17 +52,35 @@ pub fn check() -> Result<()> {
     Err(Errno::ENOMEM.because("the kernel keeps what is left of its memory for calls already begun"))
 }
 
-/// Whether there is memory for one more task of a process that has so many children: a part of the programs' memory is kept
-/// for the tasks there are, so that a loop that makes tasks meets an error before they all lack the next page. A process
-/// with few children may use half of it: the shell that is to end what the loop made.
+/// Whether what is left is at least this part of what is kept: a number of halves.
+fn is_left(halves: usize) -> bool {
+    let (total, free) = frames::total_and_free();
+    free >= size_for(total) / 2 * halves
+}
+
+/// Whether there is memory for one more task of a process that has so many children: a loop that makes tasks is to meet
+/// an error while there is enough for the shell that will end what the loop made.
 ///
 /// Errors: ENOMEM.
 pub fn check_for_task(children: usize) -> Result<()> {
     const FEW: usize = 16;
-    let memory = frames::statistics();
-    let kept = size_for(memory.total);
-    if memory.free >= if children < FEW { kept / 2 } else { kept } {
+    if is_left(if children < FEW { 1 } else { 2 }) {
         return Ok(());
     }
     Err(Errno::ENOMEM.because("what is left of memory is for the tasks there are"))
+}
+
+/// Whether there is memory for what a call puts into a file or a pipe.
+///
+/// Errors: ENOMEM.
+pub fn check_for_contents() -> Result<()> {
+    if is_left(2) {
+        return Ok(());
+    }
+    Err(Errno::ENOMEM.because("what is left of memory is for the tasks there are"))
+}
+
+/// Whether so little is left that a program may have no page just because it touches it.
+pub fn is_low() -> bool {
+    !is_left(1)
 }

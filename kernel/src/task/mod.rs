@@ -26,6 +26,7 @@ pub mod init;
 pub mod job_control;
 pub mod kinship;
 pub mod limits;
+mod out_of_memory;
 pub mod pidfd;
 pub mod process;
 pub mod reap;

@@ -8,12 +8,12 @@
 //! The calls themselves are in a folder above this one, so they come in as a type parameter.
 
 use super::{
-    Caller, Task, attention, exit, sched,
+    Caller, Task, attention, exit, out_of_memory, sched,
     signal::{self, Action, LastFault, SignalInfo, deliver, restart::Interrupted, stop, take},
-    status::Status,
+    wait,
 };
 use crate::{
-    abi::{Errno, Result, Signal},
+    abi::{Errno, Result},
     arch::{Access, Exception, Trap, UserContext, UserMode},
     mm::faults::Fault,
     sync::Once,
@@ -95,6 +95,8 @@ enum Pause {
     Attention(Option<Finished>),
     /// The clock or a device wants the CPU.
     Interrupt,
+    /// It touched a page there is no memory for.
+    OutOfMemory,
 }
 
 /// A call that was made, and what it left in the result register.
@@ -145,6 +147,11 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
                         sched::yield_now(&task, true).await;
                     }
                 }
+                // The program goes on by touching the page once more.
+                Pause::OutOfMemory => {
+                    out_of_memory::end_someone(&task);
+                    wait::turn(&task, caller.user).await;
+                }
             }
         }
     }
@@ -180,7 +187,11 @@ fn run<S: SystemCalls>(caller: &mut Caller<'_>) -> Pause {
                 }
                 continue;
             }
-            &Trap::PageFault { address, access } => page_fault(caller, address, access),
+            &Trap::PageFault { address, access } => {
+                if page_fault(caller, address, access) == Err(Fault::OutOfMemory) {
+                    return Pause::OutOfMemory;
+                }
+            }
             Trap::Exception(exception) => raise(caller, exception),
             Trap::Interrupt => return Pause::Interrupt,
         }
@@ -284,9 +295,18 @@ const ERROR_WRITE: u32 = 2;
 const ERROR_USER: u32 = 4;
 const ERROR_FETCH: u32 = 16;
 
-fn page_fault(caller: &Caller<'_>, address: usize, access: Access) {
+/// Answers a touch of a page, or has the program told that it may not be. Errors: the last only if memory is out, which is
+/// left to the caller.
+fn page_fault(caller: &Caller<'_>, address: usize, access: Access) -> Result<(), Fault> {
     caller.task.faults.fetch_add(1, Relaxed);
-    let Err(fault) = caller.space.fault(address, access) else { return };
+    if out_of_memory::is_near(caller.task) {
+        return Err(Fault::OutOfMemory);
+    }
+    let fault = match caller.space.fault(address, access) {
+        Err(fault) => fault,
+        Ok(()) => return Ok(()),
+    };
+    let Some((signal, code)) = fault.signal_and_code() else { return Err(fault) };
     let error_code = ERROR_USER
         | match access {
             Access::Read => 0,
@@ -295,17 +315,8 @@ fn page_fault(caller: &Caller<'_>, address: usize, access: Access) {
         };
     caller.task.signals.lock().last_fault =
         LastFault { vector: PAGE_FAULT, error_code, address: address as u64 };
-    match fault {
-        Fault::OutOfMemory => {
-            log::warn!(
-                "out of memory: killed process {} ({})",
-                caller.task.process().id(),
-                caller.task.name()
-            );
-            caller.task.process().end(Status::Killed(Signal::SIGKILL));
-        }
-        _ => signal::force(caller.task, SignalInfo::fault(fault.signal(), fault.code(), address)),
-    }
+    signal::force(caller.task, SignalInfo::fault(signal, code, address));
+    Ok(())
 }
 
 fn raise(caller: &Caller<'_>, exception: &Exception) {

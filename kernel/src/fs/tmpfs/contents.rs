@@ -67,7 +67,7 @@ impl Contents {
 
     /// The page to write to, made if it is a hole. Errors: ENOSPC, ENOMEM.
     pub fn page_to_write(&self, index: u64) -> Result<PageRef> {
-        self.inner.lock().page(index, &self.account)
+        self.inner.lock().page_for_call(index, &self.account)
     }
 
     /// After a write that ended at this offset.
@@ -150,7 +150,7 @@ impl Contents {
     pub fn fill(&self, start: u64, end: u64) -> Result<()> {
         let mut inner = self.inner.lock();
         for index in start / PAGE..end.div_ceil(PAGE) {
-            inner.page(index, &self.account)?;
+            inner.page_for_call(index, &self.account)?;
         }
         Ok(())
     }
@@ -201,6 +201,14 @@ impl Contents {
 }
 
 impl Inner {
+    /// [`Self::page`] for a call, which can fail while there still is memory for the tasks there are.
+    fn page_for_call(&mut self, index: u64, account: &Account) -> Result<PageRef> {
+        if !self.pages.contains_key(&index) {
+            reserve::check_for_contents()?;
+        }
+        self.page(index, account)
+    }
+
     fn page(&mut self, index: u64, account: &Account) -> Result<PageRef> {
         if let Some(page) = self.pages.get(&index) {
             return Ok(page.clone());

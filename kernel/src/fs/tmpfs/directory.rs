@@ -133,6 +133,7 @@ impl Directory for Node {
 
     fn create(&self, name: &[u8], new: &NewNode<'_>) -> Result<Arc<dyn Inode>> {
         reserve::check()?;
+        reserve::check_for_contents()?;
         self.account.check_object()?;
         let node = Node::new(&self.account, new);
         self.names()?.insert(name, node.clone());

@@ -36,6 +36,24 @@ fn a_space_gives_everything_back() {
 }
 
 #[test]
+fn a_page_that_two_hold_counts_half_for_each() {
+    let parent = space();
+    parent.map(at(DATA, anonymous(3, READ_WRITE))).unwrap();
+    for page in 0..2 {
+        store(&parent, DATA + page * PAGE_SIZE, 1).unwrap();
+    }
+    assert_eq!(parent.proportional_size(), 2 * PAGE_SIZE);
+    let child = parent.fork(TestSpecial::outside()).unwrap();
+    assert_eq!((parent.proportional_size(), child.proportional_size()), (PAGE_SIZE, PAGE_SIZE));
+    store(&child, DATA, 2).unwrap();
+    store(&child, DATA + 2 * PAGE_SIZE, 2).unwrap();
+    assert_eq!(parent.proportional_size(), PAGE_SIZE + PAGE_SIZE / 2);
+    assert_eq!(child.proportional_size(), 2 * PAGE_SIZE + PAGE_SIZE / 2);
+    drop(child);
+    assert_eq!(parent.proportional_size(), 2 * PAGE_SIZE);
+}
+
+#[test]
 fn after_a_fork_neither_sees_what_the_other_writes() {
     let parent = space();
     parent.map(at(DATA, anonymous(2, READ_WRITE))).unwrap();
