@@ -1,13 +1,18 @@
 //! The demonstration: it checks itself what it shows, so that booting it is a test.
 
-use super::EVERYWHERE;
+use super::{EVERYWHERE, GNOMON};
 use anyhow::{Result, ensure};
+use gnomon_tests::archive::Archive;
 use gnomon_tests::boot::Boot;
 use gnomon_tests::machine::Machine;
 use gnomon_tests::scenario::{Scenario, scenario};
 
 pub fn scenarios() -> Vec<Scenario> {
-    vec![scenario("demonstration", &EVERYWHERE, demonstration)]
+    vec![
+        scenario("demonstration", &EVERYWHERE, demonstration),
+        scenario("demonstration_that_fails", &GNOMON, fails),
+        scenario("init_without_sense", &GNOMON, without_sense),
+    ]
 }
 
 fn demonstration(m: &mut Machine) -> Result<()> {
@@ -24,5 +29,23 @@ fn demonstration(m: &mut Machine) -> Result<()> {
             "readings by the vDSO made system calls: {counts:?}"
         );
     }
+    Ok(())
+}
+
+/// A demonstration that finds something wrong is no power-off, so that whoever started the machine learns of it.
+fn fails(m: &mut Machine) -> Result<()> {
+    let mut tree = Archive::default_tree()?;
+    tree.file("/bin/demonstration", 0o755, "#!/bin/sh\necho one check fails; exit 1\n".into())?;
+    let archive = Archive::of_bytes("failing-demonstration.cpio", &tree.to_bytes())?;
+    m.boot(Boot::default().word("quiet").archive(archive).arguments(&["demonstration"]))?;
+    m.expect("one check fails")?;
+    m.expect_panic("Attempted to kill init! exitcode=0x00000100")?;
+    Ok(())
+}
+
+fn without_sense(m: &mut Machine) -> Result<()> {
+    m.boot(Boot::default().word("quiet").arguments(&["demonstrate"]))?;
+    m.expect("`demonstrate` is none of: demonstration, run COMMAND")?;
+    m.expect_panic("Attempted to kill init! exitcode=0x00000100")?;
     Ok(())
 }

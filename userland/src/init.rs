@@ -5,8 +5,11 @@
 //! | arguments | runs | then |
 //! |---|---|---|
 //! | none | an interactive shell on /dev/console | powers off when the shell exits |
-//! | `demonstration` | /bin/demonstration | powers off |
+//! | `demonstration` | /bin/demonstration | powers off if all of it holds |
 //! | `run COMMAND [ARGUMENT...]` | the command | prints `init: exit status N` (128 + signal if killed), powers off |
+//!
+//! When the demonstration fails, or the words make no sense, init ends with status 1. To the kernel that is a panic: the one
+//! way in which a machine can tell whoever started it that not all went well.
 //!
 //! No service manager, no configuration file, no login: this is a machine for one purpose. Adopted orphans are reaped
 //! because the one loop waits for any child, not for the one it started.
@@ -32,22 +35,39 @@ pub fn main(arguments: &[OsString]) -> i32 {
     mount_everything();
     open_standard_descriptors();
     let word = arguments.get(1).map(|word| word.to_string_lossy().into_owned());
-    match word.as_deref() {
+    let went_well = match word.as_deref() {
         None => {
             interactive_shell();
+            true
         }
         Some("demonstration") => {
-            run(&["/bin/demonstration".into()]);
+            let went_well = run(&["/bin/demonstration".into()]) == Some(Status::Exited(0));
+            if !went_well {
+                say!("init: the demonstration failed");
+            }
+            went_well
         }
         Some("run") if arguments.len() > 2 => {
-            if let Some(status) = run(&arguments[2..]) {
+            let status = run(&arguments[2..]);
+            if let Some(status) = status {
                 say!("init: exit status {}", status.shell_code());
             }
+            status.is_some()
         }
-        Some("run") => say!("init: `run` needs a command"),
-        Some(other) => say!("init: `{other}` is none of: demonstration, run COMMAND [ARGUMENT...]"),
+        Some("run") => {
+            say!("init: `run` needs a command");
+            false
+        }
+        Some(other) => {
+            say!("init: `{other}` is none of: demonstration, run COMMAND [ARGUMENT...]");
+            false
+        }
+    };
+    end_all_others();
+    if went_well {
+        power_off();
     }
-    power_off()
+    1
 }
 
 /// What is mounted: source, target, type, data. In this order: the first makes /proc/mounts readable.
@@ -180,8 +200,8 @@ fn start_and_reap(work: impl FnOnce() -> i32) -> Option<Status> {
 /// How long processes may take to end after SIGTERM before they get SIGKILL.
 const PATIENCE: i64 = 200 * time::MILLISECOND;
 
-/// Ends every other process, reaps them, and asks for power-off. Returns only if the kernel refuses.
-fn power_off() -> i32 {
+/// Ends every other process, reaps them, and has files written.
+fn end_all_others() {
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         // ESRCH: nobody is left.
         if call!(libc::SYS_kill, -1, signal).is_err() {
@@ -198,10 +218,13 @@ fn power_off() -> i32 {
         }
     }
     let _ = call!(libc::SYS_sync);
+}
+
+/// Asks for power-off. Returns only if the kernel refuses.
+fn power_off() {
     const MAGIC: [u32; 2] = [0xfee1_dead, 672_274_793];
     let refused = call!(libc::SYS_reboot, MAGIC[0], MAGIC[1], libc::LINUX_REBOOT_CMD_POWER_OFF, 0usize);
     if let Err(errno) = refused {
         say!("init: the kernel refused to power off: {}", errno.sentence());
     }
-    1
 }

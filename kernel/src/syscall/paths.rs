@@ -103,8 +103,12 @@ async fn open_with(
     let name = places::name(caller, address)?;
     reserve::check()?;
     let file = {
-        let mut walk = places::walk(caller, directory, &name)?.restricted(restrictions);
-        open::open(&mut walk, &name, how)?
+        // Where the directory counts as the root, absolute names too begin there.
+        let walk = match restrictions.contains(Restrictions::IN_ROOT) {
+            true => places::walk_from(caller, directory)?,
+            false => places::walk(caller, directory, &name)?,
+        };
+        open::open(&mut walk.restricted(restrictions), &name, how)?
     };
     // A named pipe waits for somebody at its other end, fifo(7).
     if let Some(end) = file.operations_as::<End>()

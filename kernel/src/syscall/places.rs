@@ -18,12 +18,18 @@ pub fn name(caller: &Caller<'_>, address: usize) -> Result<Vec<u8>> {
 /// A walk for this name from `directory`, which only counts for a name that is not absolute.
 /// Errors: ENOENT for an empty name; EBADF; ENOTDIR when the descriptor is no directory's.
 pub fn walk<'a>(caller: &Caller<'a>, directory: Descriptor, name: &[u8]) -> Result<Walk<'a>> {
-    let walk = Walk::new(caller.task, &*caller.filesystem()?);
     match name.first() {
-        None => return Err(Errno::ENOENT.because("an empty name names nothing")),
-        Some(b'/') => return Ok(walk),
-        Some(_) if directory == Descriptor::WORKING_DIRECTORY => return Ok(walk),
-        Some(_) => {}
+        None => Err(Errno::ENOENT.because("an empty name names nothing")),
+        Some(b'/') => Ok(Walk::new(caller.task, &*caller.filesystem()?)),
+        Some(_) => walk_from(caller, directory),
+    }
+}
+
+/// A walk from `directory`, whatever the name. Errors: EBADF; ENOTDIR when the descriptor is no directory's.
+pub fn walk_from<'a>(caller: &Caller<'a>, directory: Descriptor) -> Result<Walk<'a>> {
+    let walk = Walk::new(caller.task, &*caller.filesystem()?);
+    if directory == Descriptor::WORKING_DIRECTORY {
+        return Ok(walk);
     }
     let start = place_of(caller, directory)?;
     if start.inode().directory().is_none() {

@@ -21,9 +21,10 @@ pub const KILLED: Cause = Cause(2);
 pub const STOP: Cause = Cause(4);
 /// The signal mask is a temporary one: sigsuspend(2), pselect(2).
 pub const MASK: Cause = Cause(8);
-
 /// In virtual time: the task has made a trap, which moves time.
 pub const CLOCK: Cause = Cause(16);
+/// The program touched a page that there is no memory for.
+pub const MEMORY: Cause = Cause(32);
 
 impl Attention {
     /// Whether there is anything.

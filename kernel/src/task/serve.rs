@@ -95,8 +95,6 @@ enum Pause {
     Attention(Option<Finished>),
     /// The clock or a device wants the CPU.
     Interrupt,
-    /// It touched a page there is no memory for.
-    OutOfMemory,
 }
 
 /// A call that was made, and what it left in the result register.
@@ -147,11 +145,6 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
                         sched::yield_now(&task, true).await;
                     }
                 }
-                // The program goes on by touching the page once more.
-                Pause::OutOfMemory => {
-                    out_of_memory::end_someone(&task);
-                    wait::turn(&task, caller.user).await;
-                }
             }
         }
     }
@@ -187,11 +180,7 @@ fn run<S: SystemCalls>(caller: &mut Caller<'_>) -> Pause {
                 }
                 continue;
             }
-            &Trap::PageFault { address, access } => {
-                if page_fault(caller, address, access) == Err(Fault::OutOfMemory) {
-                    return Pause::OutOfMemory;
-                }
-            }
+            &Trap::PageFault { address, access } => page_fault(caller, address, access),
             Trap::Exception(exception) => raise(caller, exception),
             Trap::Interrupt => return Pause::Interrupt,
         }
@@ -258,7 +247,12 @@ async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
         if task.killed() {
             return false;
         }
-        if task.attention.has(attention::STOP) {
+        if task.attention.has(attention::MEMORY) {
+            // The program goes on by touching the page once more.
+            task.attention.clear(attention::MEMORY);
+            out_of_memory::end_someone(task);
+            wait::turn(task, caller.user).await;
+        } else if task.attention.has(attention::STOP) {
             stop::halt(task, caller.user).await;
         } else if let Some(delivery) = take::next(task) {
             trace(task, Event::Handler { signal: delivery.signal });
@@ -295,28 +289,25 @@ const ERROR_WRITE: u32 = 2;
 const ERROR_USER: u32 = 4;
 const ERROR_FETCH: u32 = 16;
 
-/// Answers a touch of a page, or has the program told that it may not be. Errors: the last only if memory is out, which is
-/// left to the caller.
-fn page_fault(caller: &Caller<'_>, address: usize, access: Access) -> Result<(), Fault> {
-    caller.task.faults.fetch_add(1, Relaxed);
-    if out_of_memory::is_near(caller.task) {
-        return Err(Fault::OutOfMemory);
-    }
-    let fault = match caller.space.fault(address, access) {
-        Err(fault) => fault,
-        Ok(()) => return Ok(()),
+fn page_fault(caller: &Caller<'_>, address: usize, access: Access) {
+    let task = caller.task;
+    task.faults.fetch_add(1, Relaxed);
+    let answer = match out_of_memory::is_near(task) {
+        true => Err(Fault::OutOfMemory),
+        false => caller.space.fault(address, access),
     };
-    let Some((signal, code)) = fault.signal_and_code() else { return Err(fault) };
+    let Err(fault) = answer else { return };
+    let Some((signal, code)) = fault.signal_and_code() else {
+        return task.attention.set(attention::MEMORY);
+    };
     let error_code = ERROR_USER
         | match access {
             Access::Read => 0,
             Access::Write => ERROR_WRITE,
             Access::Execute => ERROR_FETCH,
         };
-    caller.task.signals.lock().last_fault =
-        LastFault { vector: PAGE_FAULT, error_code, address: address as u64 };
-    signal::force(caller.task, SignalInfo::fault(signal, code, address));
-    Ok(())
+    task.signals.lock().last_fault = LastFault { vector: PAGE_FAULT, error_code, address: address as u64 };
+    signal::force(task, SignalInfo::fault(signal, code, address));
 }
 
 fn raise(caller: &Caller<'_>, exception: &Exception) {

@@ -7,6 +7,7 @@
 use super::{
     attention::Attention,
     cpu_time::{CpuTime, Times, Usage},
+    execve::memory_limits,
     limits::Membership,
     process::Process,
     sched::{Policy, Schedule},
@@ -299,6 +300,10 @@ impl Task {
         let before = self.credentials.replace(credentials.clone());
         if before.uid != credentials.uid {
             drop(self.membership.replace(Membership::new(credentials.uid)));
+        }
+        // How much it may lock depends on who it is.
+        if let Some(space) = self.space() {
+            space.set_limits(memory_limits(&self.process, &credentials));
         }
     }
 

@@ -169,6 +169,22 @@ fn setting(plan: &mut Plan) {
         namespace::unshare_and_enter(FAR).step("entering")?;
         set_realtime_by(0)
     });
+    plan.case("adjtimex reads how the wall clock is kept; changing that takes CAP_SYS_TIME", || {
+        needs_root()?;
+        // SAFETY: a structure of integers.
+        let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+        let state = call!(libc::SYS_adjtimex, &mut timex).step("adjtimex")?;
+        holds(state <= 5, || format!("the clock's state is {state}"))?;
+        within("microseconds in a tick", timex.tick, 9_000, 11_000)?;
+        let realtime = time::read_by_call(libc::CLOCK_REALTIME)?;
+        within("seconds since then", realtime / SECOND - timex.time.tv_sec, 0, 10)?;
+        become_nobody()?;
+        timex.modes = 0;
+        call!(libc::SYS_adjtimex, &mut timex).step("reading as nobody")?;
+        timex.modes = libc::ADJ_FREQUENCY;
+        refused("adjusting as nobody", call!(libc::SYS_adjtimex, &mut timex), Errno::EPERM)?;
+        refused("nowhere", call!(libc::SYS_adjtimex, 0usize), Errno::EFAULT)
+    });
 }
 
 /// Moves the realtime clock and checks what else moved.

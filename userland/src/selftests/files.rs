@@ -14,10 +14,10 @@ const WRITE: i32 = libc::O_WRONLY;
 const READ_WRITE: i32 = libc::O_RDWR;
 
 /// A directory of our own, and removed with everything in it.
-struct Tree(String);
+pub struct Tree(String);
 
 impl Tree {
-    fn make(name: &str) -> Result<Tree, Why> {
+    pub fn make(name: &str) -> Result<Tree, Why> {
         let path = super::support::temporary(name);
         call!(libc::SYS_mkdir, c(&path).as_c_str(), 0o755).step("mkdir")?;
         call!(libc::SYS_chdir, c(&path).as_c_str()).step("chdir")?;

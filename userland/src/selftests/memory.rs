@@ -31,11 +31,11 @@ pub fn mmap(
 }
 
 /// Private anonymous memory.
-fn map(pages: usize, protection: i32) -> Result<usize, Why> {
+pub fn map(pages: usize, protection: i32) -> Result<usize, Why> {
     mmap(0, pages * PAGE, protection, PRIVATE | ANONYMOUS, -1, 0).step("mmap")
 }
 
-fn munmap(address: usize, length: usize) -> Result<usize, Errno> {
+pub fn munmap(address: usize, length: usize) -> Result<usize, Errno> {
     call!(libc::SYS_munmap, address, length)
 }
 

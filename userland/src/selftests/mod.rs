@@ -13,14 +13,18 @@ mod epoll;
 mod exceptions;
 mod exec_rules;
 mod faults;
+mod file_attributes;
+mod file_contents;
 mod files;
 mod freezing;
 mod futex_locks;
 mod futex_time;
 pub mod helper;
+mod identities;
 mod interval_timers;
 mod leaks;
 mod lifecycle;
+mod locked_memory;
 mod mappings;
 mod memory;
 mod namespace_limit;
@@ -31,9 +35,11 @@ mod offsets_grammar;
 mod offsets_read;
 mod offsets_write;
 mod permissions;
+mod pidfds;
 mod pipes;
 mod proc_time;
 mod registers;
+mod scheduling;
 mod setns;
 mod signal_files;
 mod signal_frames;
@@ -107,6 +113,7 @@ selftests! {
     exceptions
     registers
     memory
+    locked_memory
     signals
     signal_frames
     threads
@@ -115,7 +122,12 @@ selftests! {
     elf_files
     pipes
     files
+    file_contents
+    file_attributes
     permissions
+    identities
+    scheduling
+    pidfds
     leaks
 }
 
