@@ -289,6 +289,8 @@ const ERROR_WRITE: u32 = 2;
 const ERROR_USER: u32 = 4;
 const ERROR_FETCH: u32 = 16;
 
+// Not inlined, nor is the next one: system calls would pay for the registers they need.
+#[inline(never)]
 fn page_fault(caller: &Caller<'_>, address: usize, access: Access) {
     let task = caller.task;
     task.faults.fetch_add(1, Relaxed);
@@ -310,6 +312,7 @@ fn page_fault(caller: &Caller<'_>, address: usize, access: Access) {
     signal::force(task, SignalInfo::fault(signal, code, address));
 }
 
+#[inline(never)]
 fn raise(caller: &Caller<'_>, exception: &Exception) {
     let mut signals = caller.task.signals.lock();
     // The address stays that of the last page fault, as a processor's register would.
