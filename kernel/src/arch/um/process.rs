@@ -4,9 +4,10 @@
 //! bases, the signal stack. Only one of all threads runs at a time; the others wait for an answer of the kernel, in one of
 //! two ways ([`Parked`]).
 
+use super::frame::FrameForm;
 use super::layout;
 use super::operation::{CLONE_THREAD, Operation};
-use super::slot::{FrameForm, Slot};
+use super::slot::Slot;
 use super::statistics::{self, Event};
 use super::turns::{self, Call, HostThread, Lost};
 use super::{running, stub};

@@ -28,7 +28,7 @@ pub const KICK: i32 = libc::SIGUSR1;
 /// The host signal that interrupts the kernel's own wait.
 const WAKE: i32 = libc::SIGUSR2;
 /// How many kicks a program may leave unheeded.
-const PATIENCE: u32 = 20;
+const PATIENCE: u32 = 100;
 
 /// Prepares the kernel's own thread, which must be the one that calls, to be woken. Errors: what the host says.
 pub fn initialize() -> io::Result<()> {

@@ -16,6 +16,7 @@
 use super::entry::{Entry, Host};
 use super::memory;
 use super::operation::{self, Operation};
+use super::plan::Plan;
 use super::process::Process;
 use crate::abi::Result;
 use crate::arch::{Frame, Mapping, PAGE_SIZE, Permissions, TableFrames, TableRoot, Translation};
@@ -179,10 +180,10 @@ impl Space {
     pub fn operations(&mut self, fault: Option<usize>) -> Vec<Operation> {
         let mut plan = Plan::default();
         for range in core::mem::take(&mut self.stale) {
-            plan.last = None;
+            plan.begin_range();
             self.update(range, &mut |page, entry| plan.mend(page, entry));
         }
-        let mut operations = plan.operations;
+        let mut operations = plan.into_operations();
         if operations.len() > MOST_OPERATIONS {
             operations = vec![self.forget()];
         }
@@ -220,91 +221,6 @@ impl Space {
         self.stale.clear();
         self.update(operation::everything(), &mut |_, entry| Entry { host: Host::Nothing, ..entry });
         Operation::unmap(operation::everything())
-    }
-}
-
-/// Operations that make the host's mappings no more than what is wanted, as few as can be.
-#[derive(Default)]
-struct Plan {
-    operations: Vec<Operation>,
-    last: Option<Step>,
-}
-
-/// The last operation, as long as it may still grow.
-#[derive(Clone, PartialEq, Eq)]
-struct Step {
-    pages: Range<usize>,
-    action: Action,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Unmap,
-    Protect(Permissions),
-    /// Another frame is wanted: it is put there at once, for a page that was in use will be used.
-    Map(Mapping),
-}
-
-impl Plan {
-    /// Adds what an entry needs, and gives what it is then.
-    fn mend(&mut self, page: usize, entry: Entry) -> Entry {
-        if !entry.is_stale() {
-            // What is there and stays keeps an unmapping from running over it.
-            if entry.host != Host::Nothing {
-                self.last = None;
-            }
-            return entry;
-        }
-        let (action, host) = match entry.wanted {
-            None => (Action::Unmap, Host::Nothing),
-            Some(wanted) if wanted.permissions.is_empty() && entry.host == Host::Other => {
-                (Action::Unmap, Host::Nothing)
-            }
-            Some(wanted) if entry.host == Host::Other => {
-                (Action::Map(wanted), Host::Wanted(wanted.permissions))
-            }
-            Some(wanted) => (Action::Protect(wanted.permissions), Host::Wanted(wanted.permissions)),
-        };
-        self.add(page, action);
-        Entry { host, ..entry }
-    }
-
-    fn add(&mut self, page: usize, action: Action) {
-        let end = page + PAGE_SIZE;
-        if let Some(last) = &mut self.last {
-            let grows = match (last.action, action) {
-                // Over pages of which the host has none, too.
-                (Action::Unmap, Action::Unmap) => true,
-                (Action::Protect(before), Action::Protect(now)) => before == now && last.pages.end == page,
-                (Action::Map(first), Action::Map(now)) => {
-                    let distance = (page - last.pages.start) / PAGE_SIZE;
-                    last.pages.end == page
-                        && first.permissions == now.permissions
-                        && first.frame.0 as usize + distance == now.frame.0 as usize
-                }
-                _ => false,
-            };
-            if grows {
-                last.pages.end = end;
-                self.operations.pop();
-                self.operations.push(last.operation());
-                return;
-            }
-        }
-        let step = Step { pages: page..end, action };
-        self.operations.push(step.operation());
-        self.last = Some(step);
-    }
-}
-
-impl Step {
-    fn operation(&self) -> Operation {
-        let pages = self.pages.clone();
-        match self.action {
-            Action::Unmap => Operation::unmap(pages),
-            Action::Protect(permissions) => Operation::protect(pages, permissions),
-            Action::Map(mapping) => Operation::map(pages, mapping.frame, mapping.permissions),
-        }
     }
 }
 
@@ -395,5 +311,138 @@ impl Drop for Table {
         for leaf in space.leaves.values() {
             space.frames.free(leaf.frame);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mm::frames::table_frames;
+    use proptest::prelude::*;
+
+    const READ: Permissions = Permissions::READ;
+    const BOTH: Permissions = Permissions::READ.union(Permissions::WRITE);
+    /// Around the border of two leaves.
+    const FIRST: usize = LEAF_SPAN - 8 * PAGE_SIZE;
+    const PAGES: usize = 16;
+
+    fn page(number: usize) -> usize {
+        FIRST + number * PAGE_SIZE
+    }
+
+    /// A host process' mappings, as operations make them.
+    #[derive(Default)]
+    struct Model(BTreeMap<usize, Operation>);
+
+    impl Model {
+        fn perform(&mut self, operations: &[Operation]) {
+            for operation in operations {
+                let [start, length, ..] = operation.arguments.map(|argument| argument as usize);
+                let pages = || (start..start + length).step_by(PAGE_SIZE);
+                match operation.number {
+                    libc::SYS_munmap => self.0.retain(|page, _| !(start..start + length).contains(page)),
+                    libc::SYS_mprotect => pages().for_each(|page| {
+                        let there = self.0.get_mut(&page).expect("mprotect(2) fails over a gap");
+                        there.arguments[2] = operation.arguments[2];
+                    }),
+                    libc::SYS_mmap => pages().for_each(|page| {
+                        let frame = Frame(
+                            (operation.arguments[5] as usize / PAGE_SIZE + (page - start) / PAGE_SIZE) as u32,
+                        );
+                        let mut one = Operation::map(page..page + PAGE_SIZE, frame, READ);
+                        one.arguments[2] = operation.arguments[2];
+                        self.0.insert(page, one);
+                    }),
+                    other => panic!("operation {other}"),
+                }
+            }
+        }
+
+        /// Whether the host lets the program do no more with a page than the table does.
+        fn is_within(&self, table: &Table, page: usize) -> bool {
+            let Some(there) = self.0.get(&page) else { return true };
+            let Some(mapping) = table.lookup(page) else { return false };
+            let wanted = Operation::map(page..page + PAGE_SIZE, mapping.frame, mapping.permissions);
+            let more = there.arguments[2] & !wanted.arguments[2];
+            there.arguments[5] == wanted.arguments[5] && more == 0
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Map(usize, u32, bool),
+        Unmap(usize, usize),
+        Change(usize, usize, Option<bool>),
+        /// The program runs, and faults at a page first.
+        Run(Option<usize>),
+        Forget,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let permissions = prop_oneof![Just(None), any::<bool>().prop_map(Some)];
+        prop_oneof![
+            4 => (0..PAGES, 1..20_u32, any::<bool>()).prop_map(|(page, frame, write)| Step::Map(page, frame, write)),
+            // As pages come: several in a row, with frames in a row.
+            2 => (0..PAGES, 0..PAGES).prop_map(|(start, end)| Step::Unmap(start, end)),
+            2 => (0..PAGES, 0..PAGES, permissions).prop_map(|(start, end, to)| Step::Change(start, end, to)),
+            4 => proptest::option::of(0..PAGES).prop_map(Step::Run),
+            1 => Just(Step::Forget),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_program_never_runs_with_more_than_its_table_says(steps in proptest::collection::vec(step(), 0..60)) {
+            let mut table = Table::new(table_frames()).unwrap();
+            let mut host = Model::default();
+            let allowed = |write| if write { BOTH } else { READ };
+            for step in steps {
+                match step {
+                    Step::Map(at, frame, write) => {
+                        table.map(page(at), Mapping { frame: Frame(frame), permissions: allowed(write) }).unwrap();
+                    }
+                    Step::Unmap(start, end) => table.unmap(page(start)..page(end.max(start)), &mut |_, _| ()),
+                    Step::Change(start, end, to) => {
+                        let permissions = to.map_or(Permissions::empty(), allowed);
+                        table.change(page(start)..page(end.max(start)), &mut |_, _| permissions);
+                    }
+                    Step::Run(fault) => {
+                        let operations = table.0.lock().operations(fault.map(page));
+                        host.perform(&operations);
+                        prop_assert!(table.0.lock().is_current());
+                        for at in 0..PAGES {
+                            prop_assert!(host.is_within(&table, page(at)), "page {}", at);
+                        }
+                        if let Some(mapping) = fault.and_then(|at| table.lookup(page(at)))
+                            && !mapping.permissions.is_empty()
+                        {
+                            let there = host.0.get(&page(fault.unwrap()));
+                            prop_assert!(there.is_some(), "what has faulted is there afterwards");
+                        }
+                    }
+                    Step::Forget => host.perform(&[table.0.lock().forget()]),
+                }
+            }
+            table.unmap(operation::everything(), &mut |_, _| ());
+            host.perform(&table.0.lock().operations(None));
+            prop_assert!(host.0.is_empty());
+            prop_assert!(table.0.lock().leaves.is_empty(), "empty leaves go");
+        }
+    }
+
+    #[test]
+    fn a_fault_brings_in_all_that_one_operation_can() {
+        let mut table = Table::new(table_frames()).unwrap();
+        for number in 0..PAGES {
+            table
+                .map(page(number), Mapping { frame: Frame(100 + number as u32), permissions: READ })
+                .unwrap();
+        }
+        // One that is already there, and one that does not fit, end the run on either side.
+        table.map(page(12), Mapping { frame: Frame(112), permissions: BOTH }).unwrap();
+        table.map(page(2), Mapping { frame: Frame(7), permissions: READ }).unwrap();
+        let operations = table.0.lock().operations(Some(page(6)));
+        assert_eq!(operations, [Operation::map(page(3)..page(12), Frame(103), READ)]);
+        assert_eq!(table.0.lock().operations(None), []);
     }
 }

@@ -3,9 +3,9 @@
 //! By *notification* of system calls if the host allows it ([`Listener`]). A process can have only one listener, though, so
 //! where the kernel's own process already is under another's (a container may be), there is a second way: every call becomes
 //! a signal, arrives through the stub, and the stub and the kernel wake each other by a *word* in the slot, futex(2).
-//! That takes twice as long, and promises less: nobody can be asked about the stub's calls, so the filter lets it map and
-//! unmap whatever it likes of RAM and slots. A program that breaks out into the stub can reach all other programs' memory
-//! then, but still nothing of the host's.
+//! That takes half as long again, and promises less: nobody can be asked about the stub's calls, so the filter lets it map
+//! and unmap whatever it likes of RAM and slots. A program that breaks out into the stub can then reach all other programs'
+//! memory, and the tables the kernel keeps in RAM, but still nothing of the host's.
 
 use super::host;
 use super::listener::Listener;

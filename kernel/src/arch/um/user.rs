@@ -15,9 +15,9 @@
 //! This rests on the host's seccomp(2) and on its keeping processes apart. It is not promised that a program cannot find out
 //! that it runs here, nor that one cannot learn of another by how long things take.
 
+use super::frame::{Cause, FrameForm};
 use super::operation::Operation;
 use super::process::{Process, Thread};
-use super::slot::{Cause, FrameForm};
 use super::statistics::Event;
 use super::translation::Space;
 use super::turns::Lost;

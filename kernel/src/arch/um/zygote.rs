@@ -5,11 +5,12 @@
 //! Cloning it costs the same however much memory the kernel and the programs have, as it has none.
 
 use super::filter::{self, Told};
+use super::frame::FrameForm;
 use super::layout::{self, SLOT_SIZE};
 use super::listener::Listener;
 use super::operation::{CLONE_PROCESS, NOT_MADE, Operation};
 use super::process::{Process, Thread};
-use super::slot::{self, FrameForm, Slot};
+use super::slot::{self, Slot};
 use super::statistics::{self, Event};
 use super::turns::{self, HostThread, Lost, Way};
 use super::{memory, running, stub};
@@ -37,7 +38,7 @@ const NAME: usize = 0x880;
 const PROGRAM: usize = 0x890;
 const FILTER: usize = 0x8a0;
 
-/// A signal stack that is not in use while a handler runs on it: see [`slot`].
+/// A signal stack that is not in use while a handler runs on it: see [`super::frame`].
 const SS_AUTODISARM: u32 = 1 << 31;
 /// `SA_RESTORER`
 const SA_RESTORER: u64 = 0x0400_0000;
