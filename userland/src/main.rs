@@ -16,6 +16,7 @@ mod demonstration;
 mod init;
 mod ktap;
 mod launch;
+mod measure;
 mod nsenter;
 mod selftests;
 mod system;
@@ -40,6 +41,7 @@ const PROGRAMS: &[Program] = &[
     Program { path: "/bin/unshare", run: unshare::main },
     Program { path: "/bin/nsenter", run: nsenter::main },
     Program { path: "/bin/demonstration", run: demonstration::main },
+    Program { path: "/bin/measure", run: measure::main },
 ];
 
 #[cfg_attr(not(test), unsafe(no_mangle))]

@@ -1,0 +1,161 @@
+//! What things cost as there are more of something: namespaces alive, sleeping tasks, armed timers.
+//!
+//! Lines `growth:KIND:COUNT:ROW`, and `growth:KIND:COUNT:memory` with the bytes each one takes, by MemFree. Each kind is
+//! made by a child of its own, which holds everything while rows are measured and gives it back by ending.
+
+use super::{BATCHES, Work, report, ticks};
+use crate::call;
+use crate::system::errno::Errno;
+use crate::system::file::{self, Descriptor};
+use crate::system::namespace;
+use crate::system::process;
+use crate::system::time::{self, SECOND, ZERO};
+
+/// One round of what is measured.
+type Round = fn() -> Result<(), Errno>;
+
+/// Something there can be many of.
+struct Kind {
+    name: &'static str,
+    counts: &'static [usize],
+    /// Makes one more, which stays.
+    add: fn() -> Result<(), Errno>,
+    /// What is measured meanwhile: a name, and one round of it.
+    rows: &'static [(&'static str, Round)],
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "namespaces",
+        counts: &[1, 100, 10_000],
+        add: || {
+            namespace::unshare()?;
+            call!(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/ns/time_for_children", libc::O_RDONLY)
+                .map(|_| ())
+        },
+        rows: &[("unshare_time", unshare), ("setns_time", enter), ("clock_gettime", read), ("fork", fork)],
+    },
+    Kind {
+        name: "tasks",
+        counts: &[1, 100, 10_000],
+        add: || {
+            process::spawn(|| {
+                time::sleep(100_000 * SECOND);
+                0
+            })
+            .map(|_| ())
+        },
+        rows: &[("fork", fork), ("nanosleep", nap), ("yield", give_way)],
+    },
+    Kind {
+        name: "timers",
+        counts: &[1, 100, 10_000, 100_000],
+        add: add_timer,
+        rows: &[("timerfd", set_timer), ("nanosleep", nap), ("clock_gettime", read)],
+    },
+];
+
+fn unshare() -> Result<(), Errno> {
+    namespace::unshare()
+}
+
+/// Into the namespace made last, which is that of the children.
+fn enter() -> Result<(), Errno> {
+    namespace::enter(namespace::TIME_FOR_CHILDREN)
+}
+
+fn read() -> Result<(), Errno> {
+    time::read_by_call(libc::CLOCK_MONOTONIC).map(|_| ())
+}
+
+fn fork() -> Result<(), Errno> {
+    process::run(|| 0).map(|_| ())
+}
+
+fn nap() -> Result<(), Errno> {
+    call!(libc::SYS_nanosleep, &time::timespec(1), 0usize).map(|_| ())
+}
+
+fn give_way() -> Result<(), Errno> {
+    call!(libc::SYS_sched_yield).map(|_| ())
+}
+
+/// A POSIX timer that sends nothing, in the far future.
+fn add_timer() -> Result<(), Errno> {
+    // struct sigevent: value, signal, notification.
+    let event: [u32; 16] = [0, 0, 0, libc::SIGEV_NONE as u32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut timer = 0i32;
+    call!(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &event, &mut timer)?;
+    let setting = libc::itimerspec { it_interval: ZERO, it_value: time::timespec(100_000 * SECOND) };
+    call!(libc::SYS_timer_settime, timer, 0, &setting, 0usize).map(|_| ())
+}
+
+fn set_timer() -> Result<(), Errno> {
+    let timer = Descriptor(call!(libc::SYS_timerfd_create, libc::CLOCK_MONOTONIC, 0)? as i32);
+    let setting = libc::itimerspec { it_interval: ZERO, it_value: time::timespec(50_000 * SECOND) };
+    call!(libc::SYS_timerfd_settime, timer.0, 0, &setting, 0usize).map(|_| ())
+}
+
+/// All kinds.
+pub(super) fn run(speed: u32) -> Result<(), Errno> {
+    for kind in KINDS {
+        let child = process::spawn(|| {
+            // Its children, the sleeping tasks, are one group, to be ended together.
+            let _ = call!(libc::SYS_setpgid, 0, 0);
+            if let Err(errno) = kind.run(speed) {
+                super::absent(&format!("growth:{}", kind.name), errno);
+            }
+            let _ = call!(libc::SYS_kill, 0, libc::SIGKILL);
+            0
+        })?;
+        process::wait(child)?;
+    }
+    Ok(())
+}
+
+impl Kind {
+    fn run(&self, speed: u32) -> Result<(), Errno> {
+        for limit in [libc::RLIMIT_NOFILE, libc::RLIMIT_SIGPENDING, libc::RLIMIT_NPROC] {
+            let most = libc::rlimit { rlim_cur: 1 << 19, rlim_max: 1 << 19 };
+            let _ = call!(libc::SYS_prlimit64, 0, limit, &most, 0usize);
+        }
+        let free_before = free_memory();
+        let mut there = 0;
+        for &count in self.counts {
+            while there < count {
+                (self.add)()?;
+                there += 1;
+            }
+            if let (Some(before), Some(after)) = (free_before, free_memory()) {
+                let each = before.saturating_sub(after) as f64 / count as f64;
+                report(&format!("growth:{}:{count}:memory", self.name), "bytes", vec![each]);
+            }
+            for (name, one) in self.rows {
+                measure(&format!("growth:{}:{count}:{name}", self.name), speed, *one);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn measure(name: &str, speed: u32, one: fn() -> Result<(), Errno>) {
+    const ROUNDS: u32 = 20;
+    let rounds = (ROUNDS / speed).max(1);
+    let mut work: Work = Box::new(move |rounds| (0..rounds).try_for_each(|_| one()));
+    let batch = |work: &mut Work| -> Result<f64, Errno> {
+        let before = ticks();
+        work(rounds)?;
+        Ok((ticks() - before) as f64 / f64::from(rounds))
+    };
+    match (0..BATCHES).map(|_| batch(&mut work)).collect::<Result<Vec<_>, _>>() {
+        Ok(samples) => report(name, "ticks", samples),
+        Err(errno) => super::absent(name, errno),
+    }
+}
+
+/// MemFree, in bytes.
+fn free_memory() -> Option<u64> {
+    let text = file::read("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
