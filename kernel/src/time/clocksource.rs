@@ -84,7 +84,7 @@ pub(super) fn reference() -> Option<Reference> {
 
 /// Counts in a second.
 pub fn frequency() -> u64 {
-    if is_virtual() { gnomon_vdso::cycles::SECOND } else { Hardware::cycle_counter().frequency }
+    if is_virtual() { super::timekeeper::SECOND } else { Hardware::cycle_counter().frequency }
 }
 
 #[cold]

@@ -4,8 +4,9 @@
 //! every machine; two runs that differ are compared line by line. In real time it would cost each system call something
 //! and could be compared with nothing, so nothing is kept.
 
-use crate::{abi::Signal, sync::SpinLock};
+use crate::abi::Signal;
 use alloc::{collections::VecDeque, vec::Vec};
+use spin::mutex::SpinMutex;
 
 /// How many events are kept; older ones are forgotten, and counted.
 const CAPACITY: usize = 16_384;
@@ -51,7 +52,7 @@ struct Ring {
 }
 
 /// `None` while nothing is kept. Nothing is taken inside it.
-static RING: SpinLock<Option<Ring>> = SpinLock::new(None);
+static RING: SpinMutex<Option<Ring>> = SpinMutex::new(None);
 
 /// Begins to keep events.
 pub fn begin() {

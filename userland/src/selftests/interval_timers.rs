@@ -32,9 +32,9 @@ fn get(which: i32) -> Result<(i64, i64), Errno> {
     Ok((nanoseconds(now[1]), nanoseconds(now[0])))
 }
 
-const REAL: i32 = libc::ITIMER_REAL as i32;
-const VIRTUAL: i32 = libc::ITIMER_VIRTUAL as i32;
-const PROFILING: i32 = libc::ITIMER_PROF as i32;
+const REAL: i32 = libc::ITIMER_REAL;
+const VIRTUAL: i32 = libc::ITIMER_VIRTUAL;
+const PROFILING: i32 = libc::ITIMER_PROF;
 
 pub fn cases(plan: &mut Plan) {
     for place in ["in the caller's namespace", "ahead", "behind"] {
