@@ -327,73 +327,13 @@ fn go_on_sleeping<M: Moment<Alarm: Send> + Send + Sync + 'static>(
     Restart::new(move |caller| Box::pin(sleep_on(caller, moment, remaining)))
 }
 
-/// `struct timex`
-#[repr(C)]
-#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[allow(missing_docs, reason = "adjtimex(2) describes them")]
-pub struct Timex {
-    modes: u32,
-    padding: u32,
-    offset: i64,
-    frequency: i64,
-    maximum_error: i64,
-    estimated_error: i64,
-    status: i32,
-    padding_2: i32,
-    constant: i64,
-    precision: i64,
-    tolerance: i64,
-    time: Timeval,
-    tick: i64,
-    pulse: [i64; 3],
-    shift: i32,
-    padding_3: i32,
-    counts: [i64; 5],
-    tai: i32,
-    padding_4: [i32; 11],
-}
-
-/// adjtimex(2): reads how the wall clock is being adjusted, which it never is. Errors: EFAULT; EPERM and EOPNOTSUPP for
-/// adjusting it.
-pub fn adjtimex(caller: &mut Caller<'_>, timex: UserPointer<Timex>) -> Result<usize> {
-    let wanted = caller.space.read(timex)?;
-    if wanted.modes != 0 {
-        if !caller.credentials().capable_globally(Capability::SYS_TIME) {
-            return Err(Errno::EPERM.because("adjusting the wall clock takes CAP_SYS_TIME"));
-        }
-        return Err(Errno::EOPNOTSUPP.because("the wall clock is set, not adjusted"));
-    }
-    let now = Timex {
-        // Nobody keeps the clock in step with a better one, so its error is the largest that can be said.
-        maximum_error: UNKNOWN_ERROR,
-        estimated_error: UNKNOWN_ERROR,
-        status: UNSYNCHRONISED,
-        constant: 2,
-        precision: 1,
-        tolerance: 32_768_000,
-        time: Timeval::from_nanoseconds(time::realtime_now()),
-        tick: 10_000,
-        tai: (time::tai_offset() / NANOSECONDS_PER_SECOND as i64) as i32,
-        ..Timex::default()
-    };
-    caller.space.write(timex, &now)?;
-    Ok(TIME_ERROR)
-}
-
-/// `TIME_ERROR`: what adjtimex(2) returns for a clock that is not synchronised.
-const TIME_ERROR: usize = 5;
-/// `STA_UNSYNC`
-const UNSYNCHRONISED: i32 = 0x40;
-/// In microseconds.
-const UNKNOWN_ERROR: i64 = 16_000_000;
-
-/// clock_adjtime(2): adjtimex(2) for the wall clock. Errors: EFAULT; EINVAL for no clock, EOPNOTSUPP for another.
-pub fn clock_adjtime(caller: &mut Caller<'_>, id: ClockId, timex: UserPointer<Timex>) -> Result<usize> {
-    caller.space.read(timex)?;
+/// Errors: EINVAL for an id that names no clock, EOPNOTSUPP for one that cannot be adjusted.
+pub fn must_be_adjustable(id: ClockId) -> Result<()> {
+    let unable = || Errno::EOPNOTSUPP.because("only the wall clock is adjusted");
     match id {
-        ClockId::REALTIME => adjtimex(caller, timex),
+        ClockId::REALTIME => Ok(()),
         // An id that only looks like a task's clock is not looked into.
-        ClockId(..0) => Err(Errno::EOPNOTSUPP.because("only the wall clock is adjusted")),
-        _ => Clock::new(id).and(Err(Errno::EOPNOTSUPP.because("only the wall clock is adjusted"))),
+        ClockId(..0) => Err(unable()),
+        _ => Clock::new(id).and(Err(unable())),
     }
 }

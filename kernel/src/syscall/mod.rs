@@ -8,6 +8,7 @@ mod table;
 mod timer_files;
 mod timers;
 
+mod adjusting;
 mod attributes;
 mod clocks;
 mod descriptors;

@@ -9,9 +9,9 @@
 //! and the match lets the compiler lay all of them out in the task's one future, without a box for each call.
 
 use super::{
-    Argument, Caller, attributes, clocks, descriptors, epoll, file_io, file_locks, futex, identity, machine,
-    memory, metadata, mounting, namespaces, paths, polling, prctl, process, resources, scheduling, signals,
-    timer_files, timers,
+    Argument, Caller, adjusting, attributes, clocks, descriptors, epoll, file_io, file_locks, futex,
+    identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, resources,
+    scheduling, signals, timer_files, timers,
 };
 use crate::{
     abi::{Errno, Result},
@@ -267,7 +267,7 @@ table! {
     152 munlockall now memory::munlockall, 0, "";
     157 prctl now prctl::prctl, 5, "the options in its file";
     158 arch_prctl now prctl::arch_prctl, 2, "segment bases, CPUID, ARCH_MAP_VDSO_64";
-    159 adjtimex now clocks::adjtimex, 1, "reading";
+    159 adjtimex now adjusting::adjtimex, 1, "no leap seconds, no pulses, no STA_FLL";
     160 setrlimit now resources::setrlimit, 2, "";
     161 chroot now paths::chroot, 1, "";
     162 sync now file_io::sync, 0, "";
@@ -353,7 +353,7 @@ table! {
     297 rt_tgsigqueueinfo now signals::rt_tgsigqueueinfo, 4, "";
     302 prlimit64 now resources::prlimit64, 4, "";
     303 name_to_handle_at now mounting::name_to_handle_at, 5, "namespaces";
-    305 clock_adjtime now clocks::clock_adjtime, 2, "reading";
+    305 clock_adjtime now adjusting::clock_adjtime, 2, "CLOCK_REALTIME";
     306 syncfs now file_io::syncfs, 1, "";
     308 setns now namespaces::setns, 2, "time and user namespaces, by nsfs file and by pidfd";
     309 getcpu now scheduling::getcpu, 2, "";

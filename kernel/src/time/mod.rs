@@ -4,6 +4,7 @@
 //! the page that programs read. The kernel reads that same page by the same code ([`now`]), so a system call and the vDSO
 //! can never disagree. Where the machine has a better clock than the counter, [`steering`] follows it. [`events`] wakes who waits for a moment, with the machine's one alarm.
 
+pub mod adjustment;
 pub mod clocksource;
 pub mod events;
 pub mod image;

@@ -5,10 +5,12 @@
 //! before it and one after it, at the same counter value, get the same time. Only the wall clock ever jumps, when set.
 //!
 //! On a machine that offers a better clock than its counter, the speed of all clocks but CLOCK_MONOTONIC_RAW is steered
-//! after that one ([`super::steering`]), a little at each tick.
+//! after that one ([`super::steering`]), a little at each tick; and programs may adjust it ([`super::adjustment`]).
 
 use super::{
+    adjustment::Adjustment,
     clocksource::{self, Source},
+    events::{Armed, arm},
     publish,
     steering::Steering,
 };
@@ -18,6 +20,7 @@ use crate::{
     sync::{Once, SpinLock, WaitQueue},
     trace::events,
 };
+use alloc::{sync::Arc, task::Wake};
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use gnomon_vdso::clocks::Clock;
 pub(super) use gnomon_vdso::cycles::{Conversion, SECOND};
@@ -90,6 +93,8 @@ pub struct Timekeeper {
     /// Cycles to nanoseconds by the counter's own frequency. The same shift.
     pub raw_conversion: Conversion,
     steering: Option<Steering>,
+    /// What programs want of the speed.
+    pub adjustment: Adjustment,
     /// The counter at that moment.
     pub cycle_last: u64,
     /// CLOCK_MONOTONIC, and CLOCK_BOOTTIME too: this machine is never suspended.
@@ -114,6 +119,7 @@ impl Timekeeper {
             conversion,
             raw_conversion: conversion,
             steering: None,
+            adjustment: Adjustment::default(),
             cycle_last: cycles,
             monotonic: Base::default(),
             raw: Base::default(),
@@ -132,6 +138,16 @@ impl Timekeeper {
             *base = base.advanced(by, self.conversion.shift);
         }
         self.cycle_last = cycles;
+        if self.adjustment.pass((by >> self.conversion.shift) as i64) {
+            self.set_speed();
+        }
+    }
+
+    /// Has the clocks run as fast as they are to. Those that are steered, the steering does; virtual time has one speed.
+    fn set_speed(&mut self) {
+        if self.steering.is_none() && !clocksource::is_virtual() {
+            self.conversion = self.adjustment.applied(self.raw_conversion);
+        }
     }
 
     /// Will be steered after a reference, which was read when all clocks were started.
@@ -143,7 +159,11 @@ impl Timekeeper {
     pub fn follow(&mut self, reference: Reference) -> bool {
         self.advance(reference.cycles);
         let Some(steering) = &mut self.steering else { return false };
-        if let Some(conversion) = steering.follow(reference, self.monotonic, self.raw_conversion) {
+        // Where the reference would be if it were adjusted as we are.
+        let gained = self.adjustment.gained();
+        let adjusted =
+            Reference { monotonic: reference.monotonic.saturating_add_signed(gained), ..reference };
+        if let Some(conversion) = steering.follow(adjusted, self.monotonic, self.raw_conversion) {
             self.conversion = conversion;
         }
         let Some(step) = steering.wall_clock_step(reference) else { return false };
@@ -281,16 +301,32 @@ fn tick() {
     publish::publish(&keeper);
     drop(keeper);
     if was_set {
-        WALL_CLOCK_SET.wake_all();
+        tell_of_setting();
     }
+}
+
+/// The wall clock was set: those who wait for a moment of it look again.
+fn tell_of_setting() {
+    SETTINGS.fetch_add(1, Relaxed);
+    WALL_CLOCK_SET.wake_all();
 }
 
 /// clock_settime(CLOCK_REALTIME). Errors: EINVAL for a time at which the monotonic clock would have begun before 1970, or
 /// that cannot be counted for 30 more years.
 pub fn set_realtime(nanoseconds: i64) -> Result<()> {
+    set_realtime_to(|_| Some(nanoseconds))
+}
+
+/// Sets the wall clock forward or back by so many nanoseconds. Errors: as [`set_realtime`].
+pub fn step_realtime(by: i64) -> Result<()> {
+    set_realtime_to(|now| now.checked_add(by))
+}
+
+fn set_realtime_to(to: impl FnOnce(i64) -> Option<i64>) -> Result<()> {
     const MARGIN: i64 = 30 * 365 * 24 * 3600 * SECOND as i64;
     let mut keeper = timekeeper().lock();
     keeper.advance(clocksource::cycles());
+    let nanoseconds = to(keeper.nanoseconds(keeper.realtime)).unwrap_or(i64::MIN);
     if nanoseconds < keeper.monotonic_nanoseconds() {
         return Err(
             Errno::EINVAL.because("the wall clock cannot be set before 1970 plus the time since boot")
@@ -300,11 +336,43 @@ pub fn set_realtime(nanoseconds: i64) -> Result<()> {
         return Err(Errno::EINVAL.because("the wall clock must have 30 years left to run"));
     }
     keeper.set_realtime(nanoseconds as u64);
+    keeper.adjustment.forget_errors();
+    keeper.set_speed();
     publish::publish(&keeper);
     drop(keeper);
-    SETTINGS.fetch_add(1, Relaxed);
-    WALL_CLOCK_SET.wake_all();
+    tell_of_setting();
     Ok(())
+}
+
+/// Looks at how the clocks are being adjusted, and changes it; from now on they run accordingly.
+///
+/// Virtual time runs at the speed it has, so there what is changed is only kept and reported.
+pub fn adjust<R>(change: impl FnOnce(&mut Adjustment) -> R) -> R {
+    let mut keeper = timekeeper().lock();
+    keeper.advance(clocksource::cycles());
+    let result = change(&mut keeper.adjustment);
+    keeper.set_speed();
+    publish::publish(&keeper);
+    let next_look = keeper.adjustment.next_look();
+    drop(keeper);
+    look_again_in(next_look);
+    result
+}
+
+/// What makes the machine look at the speed while an error is being worked off, also when nobody else would wake it.
+static LOOK: SpinLock<Option<Armed>> = SpinLock::new(None);
+
+fn look_again_in(nanoseconds: Option<i64>) {
+    struct Look;
+    impl Wake for Look {
+        fn wake(self: Arc<Self>) {
+            adjust(|_| ());
+        }
+    }
+    let moment = nanoseconds.map(|left| now(HostClock::Monotonic).saturating_add(left));
+    let armed = moment.map(|moment| arm(moment, Arc::new(Look).into()));
+    let before = LOOK.replace(armed);
+    drop(before);
 }
 
 /// How often the wall clock has been set: whoever remembers the number sees that it was.
@@ -315,6 +383,16 @@ pub fn settings() -> u64 {
 /// CLOCK_TAI is so many nanoseconds ahead of CLOCK_REALTIME.
 pub fn tai_offset() -> i64 {
     (timekeeper().lock().tai_offset * SECOND) as i64
+}
+
+/// Sets that, in seconds.
+pub fn set_tai_offset(seconds: u64) {
+    let mut keeper = timekeeper().lock();
+    keeper.advance(clocksource::cycles());
+    keeper.tai_offset = seconds;
+    publish::publish(&keeper);
+    drop(keeper);
+    tell_of_setting();
 }
 
 /// What settimeofday(2) left as the time zone.

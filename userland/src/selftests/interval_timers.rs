@@ -75,7 +75,7 @@ pub fn cases(plan: &mut Plan) {
                 block(signal)?;
                 set(which, NAP, 0).step("setitimer")?;
                 refused("while asleep", await_signal(signal, 2 * NAP), Errno::EAGAIN)?;
-                within("left", get(which)?.0, NAP / 2, NAP + 5 * MILLISECOND)?;
+                within("left", get(which)?.0, 1, NAP + 5 * MILLISECOND)?;
                 let start = time::read_by_call(libc::CLOCK_PROCESS_CPUTIME_ID)?;
                 while let Err(Errno::EAGAIN) = await_signal(signal, 0) {
                     work(MILLISECOND / 4)?;

@@ -2,6 +2,7 @@
 //!
 //! Every one is an ordinary Linux program: on Linux 6.18 it must pass too. That is what makes the rules trustworthy.
 
+mod adjusting;
 mod bad_pointers;
 mod capabilities;
 mod clock_rules;
@@ -21,6 +22,7 @@ mod futex_locks;
 mod futex_time;
 pub mod helper;
 mod identities;
+mod interruptions;
 mod interval_timers;
 mod leaks;
 mod lifecycle;
@@ -100,6 +102,7 @@ selftests! {
     epoll
     signal_files
     proc_time
+    adjusting
     nsfs
     namespace_limit
     user_namespaces
@@ -115,6 +118,7 @@ selftests! {
     memory
     locked_memory
     signals
+    interruptions
     signal_frames
     threads
     waiting

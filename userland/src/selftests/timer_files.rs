@@ -285,21 +285,21 @@ fn cancelling(plan: &mut Plan) {
         let steady = TimerFile::new(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK)?;
         let relative = TimerFile::new(libc::CLOCK_REALTIME, libc::TFD_NONBLOCK)?;
         let now = time::read_by_call(libc::CLOCK_REALTIME)?;
-        wall.set(ABSOLUTE, now + 1000 * SECOND, 0)?;
-        steady.set(0, 1000 * SECOND, 0)?;
-        relative.set(0, 1000 * SECOND, 0)?;
+        wall.set(ABSOLUTE, now + 2 * SECOND, 0)?;
+        steady.set(0, 2 * SECOND, 0)?;
+        relative.set(0, 2 * SECOND, 0)?;
         let jump = |by: i64| -> Result<(), Why> {
             let to = time::timespec(time::read_by_call(libc::CLOCK_REALTIME)? + by);
             call!(libc::SYS_clock_settime, libc::CLOCK_REALTIME, &to).step("clock_settime")?;
             Ok(())
         };
-        jump(2000 * SECOND)?;
+        jump(3 * SECOND)?;
         let took = duration(|| {
             while wall.read() == Err(Errno::EAGAIN) {}
             Ok(())
         });
         let others = (steady.read(), relative.read());
-        jump(-2000 * SECOND)?;
+        jump(-3 * SECOND)?;
         within("time until it expires", took?, 0, SECOND)?;
         equal("the others", others, (Err(Errno::EAGAIN), Err(Errno::EAGAIN)))
     });

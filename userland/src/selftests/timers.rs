@@ -337,7 +337,7 @@ fn processor_time(plan: &mut Plan) {
                 let start = time::read_by_call(clock)?;
                 timer.set(0, NAP, 0).step("timer_settime")?;
                 refused("while asleep", await_signal(SIGNAL, 2 * NAP), Errno::EAGAIN)?;
-                within("left", timer.get()?.0, NAP / 2, NAP)?;
+                within("left", timer.get()?.0, 1, NAP)?;
                 while let Err(Errno::EAGAIN) = await_signal(SIGNAL, 0) {
                     work(MILLISECOND / 4)?;
                     within("used", time::read_by_call(clock)? - start, 0, NAP + LATE)?;
