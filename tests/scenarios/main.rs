@@ -22,6 +22,7 @@ mod panic;
 mod programs;
 mod selftests;
 mod shell;
+mod user_mode;
 mod virtual_time;
 mod without_time_namespaces;
 
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = scenarios.into_iter().flatten().flat_map(Scenario::trials).collect();
     trials.extend(front_door::trials());
     trials.extend(virtual_time::trials());
+    trials.extend(user_mode::trials());
     trials.extend(selftests::trials(&arguments));
     let conclusion = libtest_mimic::run(&arguments, trials);
     figures::print_all();

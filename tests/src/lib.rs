@@ -19,6 +19,7 @@ pub mod figures;
 pub mod ktap;
 pub mod machine;
 pub mod programs;
+pub mod pty;
 pub mod scenario;
 pub mod session;
 pub mod structure;

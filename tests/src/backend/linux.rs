@@ -12,11 +12,9 @@
 use super::{Backend, Ending, Guest};
 use crate::boot::Boot;
 use crate::failure::{Result, skip};
+use crate::pty;
 use anyhow::Context;
-use rustix::pty::OpenptFlags;
-use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -73,7 +71,7 @@ impl Backend for Linux {
         let archive = archive.canonicalize()?;
         let root = stem.with_extension("root");
         std::fs::create_dir_all(&root)?;
-        let (ours, theirs, name) = open_pty().context("cannot make a pty")?;
+        let (ours, theirs, name) = pty::open().context("cannot make a pty")?;
         let mut command = Command::new("setsid");
         command.arg("unshare").args(NAMESPACES).args(["sh", "-c", ENTER, "sh"]);
         command.arg(&root).arg(&archive).arg(&name);
@@ -87,19 +85,6 @@ impl Backend for Linux {
         let child = command.spawn().context("cannot start setsid(1)")?;
         Ok(Box::new(Native { child, pty: ours, started, root }))
     }
-}
-
-/// Our end, the other end, and its path. It has no size, as a serial line has none.
-fn open_pty() -> std::io::Result<(OwnedFd, File, PathBuf)> {
-    let ours = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    rustix::pty::grantpt(&ours)?;
-    rustix::pty::unlockpt(&ours)?;
-    let name = rustix::pty::ptsname(&ours, Vec::new())?;
-    let name = PathBuf::from(name.into_string().map_err(std::io::Error::other)?);
-    // Without O_NOCTTY a harness that leads a session would make this its own terminal.
-    let flags = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
-    let theirs = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&name)?;
-    Ok((ours, theirs, name))
 }
 
 /// The first of Linux's choices that is in the archive.

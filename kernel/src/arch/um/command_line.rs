@@ -30,8 +30,8 @@ Exit status: 0 after a power-off, 1 after a kernel panic, 2 when the machine cou
 
 /// The least RAM, in bytes; what the bare machine needs too.
 const LEAST_MEMORY: u64 = 64 << 20;
-/// The most: frames have numbers of 32 bits.
-const MOST_MEMORY: u64 = 1 << 44;
+/// The most: the table of so many frames takes 4 GiB.
+const MOST_MEMORY: u64 = 1 << 40;
 
 /// The initial archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -139,7 +139,7 @@ fn memory(size: &str) -> Result<u64, String> {
     match bytes {
         None => Err(format!("mem={size} is not a size: a number, with K, M or G behind it")),
         Some(bytes) if bytes < LEAST_MEMORY => Err(format!("mem={size} is too little: 64M is the least")),
-        Some(bytes) if bytes > MOST_MEMORY => Err(format!("mem={size} is too much: 16384G is the most")),
+        Some(bytes) if bytes > MOST_MEMORY => Err(format!("mem={size} is too much: 1024G is the most")),
         Some(bytes) => Ok(bytes),
     }
 }
@@ -216,7 +216,7 @@ mod tests {
             assert!(memory(text).unwrap_err().contains("is not a size"), "{text}");
         }
         assert_eq!(memory("63M").unwrap_err(), "mem=63M is too little: 64M is the least");
-        assert!(memory("17000G").unwrap_err().contains("too much"));
+        assert!(memory("1025G").unwrap_err().contains("too much"));
     }
 
     #[test]

@@ -103,7 +103,9 @@ pub fn read() -> Option<u8> {
     let mut arrived = arrived();
     let was_full = arrived.len() >= ENOUGH;
     let byte = arrived.pop_front();
-    if was_full && arrived.len() < ENOUGH {
+    let has_room = arrived.len() < ENOUGH;
+    drop(arrived);
+    if was_full && has_room {
         super::interrupts::listen_for_input();
     }
     byte

@@ -111,16 +111,20 @@ fn open() -> io::Result<Sources> {
     sources.control(libc::EPOLL_CTL_ADD, sources.signals.as_raw_fd(), libc::EPOLLIN, SIGNAL)?;
     // Input for one event at a time: it is listened to again when there is room.
     if let Err(error) = sources.control(libc::EPOLL_CTL_ADD, 0, INPUT_EVENTS, INPUT) {
-        match error.raw_os_error() {
-            // A regular file, which can always be read, or no standard input at all.
-            Some(libc::EPERM | libc::EBADF) => read_file(),
-            _ => return Err(error),
+        if !has_no_events(&error) {
+            return Err(error);
         }
+        read_file();
     }
     Ok(sources)
 }
 
 const INPUT_EVENTS: libc::c_int = libc::EPOLLIN | libc::EPOLLONESHOT;
+
+/// Whether standard input is a regular file, which can always be read, or not there at all.
+fn has_no_events(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EBADF))
+}
 
 /// Input from a regular file has no events. A thread of its own would be much for this: it is read as it is wanted.
 fn read_file() {
@@ -141,7 +145,7 @@ impl Sources {
 pub fn listen_for_input() {
     let Some(sources) = SOURCES.get() else { return };
     match sources.control(libc::EPOLL_CTL_MOD, 0, INPUT_EVENTS, INPUT) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => read_file(),
+        Err(error) if has_no_events(&error) => read_file(),
         _ => {}
     }
 }

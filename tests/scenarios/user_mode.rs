@@ -1,0 +1,329 @@
+//! The user-mode machine as a process among others: its words, its terminal, its input's end, and that nothing of it is
+//! left behind, however it ends.
+
+use anyhow::{Context, Result, bail, ensure};
+use gnomon_tests::pty;
+use gnomon_tests::scenario::outcome;
+use gnomon_tools::workspace::Variant;
+use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::tcgetattr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+type Test = (&'static str, fn() -> Result<()>);
+
+pub fn trials() -> Vec<Trial> {
+    const TESTS: [Test; 9] = [
+        ("um_explains_itself", explains_itself),
+        ("um_refuses_nonsense", refuses_nonsense),
+        ("um_finds_the_archive_beside_it", finds_the_archive),
+        ("um_input_comes_to_an_end", input_ends),
+        ("um_tells_what_it_did", tells_what_it_did),
+        ("um_starts_anew", starts_anew),
+        ("um_leaves_nothing_behind", leaves_nothing_behind),
+        ("um_survives_a_killed_program", survives_a_killed_program),
+        ("um_panics_when_init_is_killed", panics_when_init_is_killed),
+    ];
+    TESTS.map(|(name, test)| Trial::ignorable_test(name, move || outcome(test()))).into()
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn program() -> PathBuf {
+    Variant::WithTimeNamespaces.image_directory().join("gnomon-um")
+}
+
+/// Runs it to its end with this input.
+fn run(words: &[&str], input: &str) -> Result<Output> {
+    let mut command = Command::new(program());
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start gnomon-um")?;
+    child.stdin.take().context("made with a pipe")?.write_all(input.as_bytes())?;
+    let (watched, began) = (child.id(), Instant::now());
+    let watchdog = std::thread::spawn(move || {
+        while alive(watched) {
+            if began.elapsed() > PATIENCE {
+                let _ = send(watched, Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let output = child.wait_with_output()?;
+    let _ = watchdog.join();
+    ensure!(
+        output.status.signal() != Some(Signal::KILL.as_raw()),
+        "{words:?} did not end by itself: {}",
+        said(&output)
+    );
+    Ok(output)
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn explains_itself() -> Result<()> {
+    let output = run(&["quiet", "--help"], "")?;
+    ensure!(output.status.success() && said(&output).contains("usage: gnomon-um"), "{}", said(&output));
+    Ok(())
+}
+
+/// One sentence on standard error, nothing else, and a status of its own.
+fn refuses_nonsense() -> Result<()> {
+    let cases = [
+        (&["mem=63M"][..], "mem=63M is too little"),
+        (&["mem=lots"], "mem=lots is not a size"),
+        (&["initrd=/no/such/file"], "cannot read the initial archive /no/such/file"),
+        (&["--cpu=100000"], "--cpu=100000 is not a CPU"),
+        (&["-append", "quiet"], "there is no option -append"),
+        (&["mem=2000G"], "mem=2000G is too much"),
+    ];
+    for (words, sentence) in cases {
+        let output = run(words, "")?;
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(2), "{words:?}: {}, {complaint}", output.status);
+        ensure!(complaint.contains(sentence) && complaint.lines().count() == 1, "{words:?}: {complaint}");
+        ensure!(output.stdout.is_empty(), "{words:?} is refused, but the machine says something");
+    }
+    Ok(())
+}
+
+fn finds_the_archive() -> Result<()> {
+    let output = run(&["quiet", "--", "run", "/bin/echo", "found"], "")?;
+    ensure!(output.status.success() && said(&output).contains("found"), "{}", said(&output));
+    Ok(())
+}
+
+/// Who reads the console after the end of input is told so, as often as is needed, and not before all else is done.
+fn input_ends() -> Result<()> {
+    for (input, wanted) in [
+        ("", ""),
+        ("echo hel'l'o\n", "hello"),
+        ("sleep 0.3; cat; echo a'f'ter\n", "after"),
+        ("sleep 100 & echo i'n' background\n", "in background"),
+    ] {
+        let output = run(&["quiet"], input)?;
+        ensure!(output.status.success() && said(&output).contains(wanted), "{input:?}: {}", said(&output));
+    }
+    // A regular file is always ready to be read.
+    let path = gnomon_tests::results().join("um-input.txt");
+    std::fs::create_dir_all(gnomon_tests::results())?;
+    std::fs::write(&path, "# a long line\n".repeat(2000) + "echo a'l'l\n")?;
+    let output = Command::new(program()).arg("quiet").stdin(File::open(&path)?).output()?;
+    ensure!(output.status.success() && said(&output).contains("all"), "{}", said(&output));
+    Ok(())
+}
+
+fn tells_what_it_did() -> Result<()> {
+    let output = run(&["quiet", "--stats", "--", "run", "/bin/sleep", "0.2"], "")?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let value = |name: &str| -> Result<f64> {
+        let line = told.lines().find(|line| line.contains(name));
+        let line = line.with_context(|| format!("nothing is said of {name}:\n{told}"))?;
+        Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+    };
+    ensure!(value("system calls")? > 20.0 && value("host processes")? >= 2.0, "{told}");
+    ensure!((0.19..5.0).contains(&value("with nothing to do")?), "it slept for 0.2 s:\n{told}");
+    ensure!(value("seconds in all")? >= value("with nothing to do")?, "{told}");
+    Ok(())
+}
+
+fn starts_anew() -> Result<()> {
+    let mut machine = OnTerminal::start(&["quiet"])?;
+    machine.expect("# ")?;
+    machine.type_keys("reboot -f\r")?;
+    machine.expect("init at ")?;
+    machine.expect("# ")?;
+    machine.type_keys("exit\r")?;
+    ensure!(machine.end()?.success(), "{}", machine.printed());
+    Ok(())
+}
+
+/// How a machine is brought to its end.
+type Ending = fn(&OnTerminal) -> Result<()>;
+
+fn leaves_nothing_behind() -> Result<()> {
+    let status = |code: i32| ExitStatus::from_raw(code << 8);
+    let endings: [(&str, Ending, ExitStatus); 7] = [
+        ("power-off", |m| m.type_keys("exit\r"), status(0)),
+        ("the escape", |m| m.type_keys("\x1d\x1d\x1d"), status(1)),
+        ("a fault of the kernel", |m| send(m.child.id(), Signal::SEGV), status(1)),
+        ("SIGTERM", |m| send(m.child.id(), Signal::TERM), ExitStatus::from_raw(Signal::TERM.as_raw())),
+        ("SIGHUP", |m| send(m.child.id(), Signal::HUP), ExitStatus::from_raw(Signal::HUP.as_raw())),
+        ("SIGINT", |m| send(m.child.id(), Signal::INT), ExitStatus::from_raw(Signal::INT.as_raw())),
+        ("SIGKILL", |m| send(m.child.id(), Signal::KILL), ExitStatus::from_raw(Signal::KILL.as_raw())),
+    ];
+    for (name, end, wanted) in endings {
+        let mut machine = OnTerminal::start(&["quiet"])?;
+        machine.expect("# ")?;
+        machine.type_keys("sleep 1000 & while :; do :; done & echo runn'i'ng\r")?;
+        machine.expect("running")?;
+        let host_processes = children(machine.child.id());
+        ensure!(host_processes.len() >= 4, "only {} host processes", host_processes.len());
+        ensure!(!machine.is_restored()?, "the terminal is not raw");
+        end(&machine)?;
+        let ended = machine.end().with_context(|| format!("after {name}"))?;
+        ensure!(ended == wanted, "after {name} it ended with {ended}:\n{}", machine.printed());
+        // Nobody can do anything about the terminal when killed.
+        ensure!(machine.is_restored()? || name == "SIGKILL", "after {name} the terminal is left raw");
+        // Killed by the host a little after their parent; everybody else waits for them.
+        let deadline = Instant::now() + if name == "SIGKILL" { PATIENCE } else { Duration::ZERO };
+        while host_processes.iter().any(|process| alive(*process)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let left: Vec<_> = host_processes.into_iter().filter(|process| alive(*process)).collect();
+        ensure!(left.is_empty(), "after {name} these processes are left: {left:?}");
+    }
+    Ok(())
+}
+
+/// A program's host process killed by somebody on the host is that program killed, and nobody else.
+fn survives_a_killed_program() -> Result<()> {
+    let mut machine = OnTerminal::start(&["quiet"])?;
+    machine.expect("# ")?;
+    machine.type_keys("sh -c 'echo started; while :; do :; done'\r")?;
+    machine.expect("started\r\n")?;
+    let last = *children(machine.child.id()).last().context("no host process")?;
+    send(last, Signal::KILL)?;
+    machine.expect("# ")?;
+    machine.type_keys("echo st'a'tus $?; exit\r")?;
+    machine.expect("status 137")?;
+    ensure!(machine.end()?.success(), "{}", machine.printed());
+    Ok(())
+}
+
+fn panics_when_init_is_killed() -> Result<()> {
+    let mut machine = OnTerminal::start(&[
+        "quiet",
+        "init=/bin/sh",
+        "--",
+        "-c",
+        "sleep 1000 & echo started; while :; do :; done",
+    ])?;
+    machine.expect("started\r\n")?;
+    // The first is the one that all are made from.
+    let host_processes = children(machine.child.id());
+    let init = *host_processes.get(1).context("init has no host process")?;
+    send(init, Signal::KILL)?;
+    machine.expect("kernel panic: Attempted to kill init!")?;
+    ensure!(machine.end()?.code() == Some(1), "{}", machine.printed());
+    ensure!(machine.is_restored()?, "after a panic the terminal is left raw");
+    ensure!(!host_processes.into_iter().any(alive), "processes are left after a panic");
+    Ok(())
+}
+
+/// A machine with a terminal of its own.
+struct OnTerminal {
+    child: Child,
+    keyboard: File,
+    /// Its end of the terminal, kept open so that its state can be asked for.
+    screen: File,
+    before: rustix::termios::Termios,
+    printed: Arc<Mutex<Vec<u8>>>,
+    mark: usize,
+}
+
+impl OnTerminal {
+    fn start(words: &[&str]) -> Result<OnTerminal> {
+        let (ours, screen, _): (OwnedFd, File, PathBuf) = pty::open()?;
+        let before = tcgetattr(&screen)?;
+        let mut command = Command::new(program());
+        command.args(words).args(["COLUMNS=500"].iter().filter(|_| !words.contains(&"--")));
+        command.stdin(screen.try_clone()?).stdout(screen.try_clone()?).stderr(screen.try_clone()?);
+        let child = command.spawn().context("cannot start gnomon-um")?;
+        let keyboard = File::from(ours);
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let (mut reader, sink) = (keyboard.try_clone()?, printed.clone());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = reader.read(&mut buffer) {
+                sink.lock().expect("no holder of this lock panics").extend_from_slice(&buffer[..count]);
+            }
+        });
+        Ok(OnTerminal { child, keyboard, screen, before, printed, mark: 0 })
+    }
+
+    fn printed(&self) -> String {
+        String::from_utf8_lossy(&self.printed.lock().expect("no holder of this lock panics")).into_owned()
+    }
+
+    fn type_keys(&self, keys: &str) -> Result<()> {
+        Ok((&self.keyboard).write_all(keys.as_bytes())?)
+    }
+
+    /// Waits for a text behind the last one that was waited for.
+    fn expect(&mut self, text: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let printed = self.printed.lock().expect("no holder of this lock panics").clone();
+            let found = printed[self.mark..].windows(text.len()).position(|part| part == text.as_bytes());
+            if let Some(found) = found {
+                self.mark += found + text.len();
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("{text:?} does not come:\n{}", String::from_utf8_lossy(&printed));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn end(&mut self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "it does not end:\n{}", self.printed());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether the terminal is as it was before the machine began.
+    fn is_restored(&self) -> Result<bool> {
+        Ok(format!("{:?}", tcgetattr(&self.screen)?) == format!("{:?}", self.before))
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        // An error only says that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn send(process: u32, signal: Signal) -> Result<()> {
+    let process = Pid::from_raw(process.cast_signed()).context("no process has the number 0")?;
+    Ok(kill_process(process, signal)?)
+}
+
+/// State and parent of a process: fields 3 and 4 of /proc/PID/stat, proc(5).
+fn state(process: u32) -> Option<(char, u32)> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+fn alive(process: u32) -> bool {
+    state(process).is_some_and(|(state, _)| state != 'Z' && state != 'X')
+}
+
+/// Living children of a process, the oldest first as long as numbers have not wrapped around.
+fn children(parent: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut children: Vec<u32> = numbers
+        .filter(|process| state(*process).is_some_and(|(state, of)| of == parent && state != 'Z'))
+        .collect();
+    children.sort_unstable();
+    children
+}
