@@ -50,7 +50,7 @@ const NAMES: [(&str, &str); 11] = [
     ("operations", "host calls made by the stub on the kernel's order"),
     ("host processes", "made"),
     ("host threads", "made in them"),
-    ("waits", "with nothing to do"),
+    ("waits", "for something to do"),
 ];
 
 static COUNTS: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
