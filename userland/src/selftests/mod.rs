@@ -24,6 +24,7 @@ pub mod helper;
 mod identities;
 mod interruptions;
 mod interval_timers;
+mod intruders;
 mod leaks;
 mod lifecycle;
 mod locked_memory;
@@ -115,6 +116,7 @@ selftests! {
     bad_pointers
     exceptions
     registers
+    intruders
     memory
     locked_memory
     signals

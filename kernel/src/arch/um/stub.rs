@@ -81,6 +81,7 @@ global_asm!(
     "gnomon_stub_restorer:",
     "mov eax, {rt_sigreturn}",
     "syscall",
+    "ud2",
 
     // Does ebx operations, then jumps to r14. After one that fails it does no more, and tells so by ebp = 0.
     "3:",

@@ -25,6 +25,7 @@ use super::{interrupts, layout, running, statistics, zygote};
 use crate::abi::{Errno, Result, Signal, linux};
 use crate::arch::{Access, Exception, PAGE_SIZE, Registers, TableRoot, Trap, UserMode, xsave};
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Makes user mode ready, on the thread that will be the kernel's. Errors: a sentence that says what the host has not got.
 pub fn initialize() -> core::result::Result<(), String> {
@@ -74,6 +75,8 @@ const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 
 const PAGE_FAULT: u64 = 14;
 const GENERAL_PROTECTION: u8 = 13;
+/// `si_code` of SIGSEGV for a page fault: SEGV_MAPERR to SEGV_PKUERR.
+const PAGE_FAULT_CODES: core::ops::RangeInclusive<i32> = 1..=4;
 
 fn form() -> Option<&'static FrameForm> {
     FrameForm::get()
@@ -115,7 +118,7 @@ impl UserMode for Context {
                 if let Some(process) = space.lock().process.as_ref() {
                     process.end();
                 }
-                log::warn!("a program is lost: its host process was killed, or did what it was not told to");
+                tell_of_loss();
                 Trap::Exception(Exception {
                     signal: Signal::SIGKILL,
                     code: linux::SI_KERNEL.cast_signed(),
@@ -256,8 +259,17 @@ impl Context {
             form.load_extended(thread.slot(), &extended);
         });
         self.place = Place::Hosted(hosted);
+        // Where it goes on is the one page that it will need for certain.
+        self.fault = Some(registers.rip as usize & !(PAGE_SIZE - 1));
         Ok(())
     }
+}
+
+/// Says that a program is lost: once as a warning, for one that gets itself lost could do so over and over.
+fn tell_of_loss() {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let level = if TOLD.swap(true, Relaxed) { log::Level::Debug } else { log::Level::Warn };
+    log::log!(level, "a program is lost: its host process was killed, or did what it was not told to");
 }
 
 /// Runs a program until it stops. `None`: that was nothing that anybody else need know.
@@ -342,14 +354,17 @@ fn explain(thread: &mut Thread, signal: i32) -> Option<Trap> {
     match signal {
         running::KICK => None,
         libc::SIGSYS => Some(explain_call(thread, form, &cause)),
-        libc::SIGSEGV if cause.vector == PAGE_FAULT => Some(Trap::PageFault {
-            address: cause.fault_address as usize,
-            access: match cause.error_code {
-                code if code & 16 != 0 => Access::Execute,
-                code if code & 2 != 0 => Access::Write,
-                _ => Access::Read,
-            },
-        }),
+        // (A frame the host could not read is SIGSEGV too, and not about the last page fault.)
+        libc::SIGSEGV if cause.vector == PAGE_FAULT && PAGE_FAULT_CODES.contains(&cause.code) => {
+            Some(Trap::PageFault {
+                address: cause.fault_address as usize,
+                access: match cause.error_code {
+                    code if code & 16 != 0 => Access::Execute,
+                    code if code & 2 != 0 => Access::Write,
+                    _ => Access::Read,
+                },
+            })
+        }
         _ => Some(Trap::Exception(Exception {
             signal: Signal::new(signal as u32).unwrap_or(Signal::SIGKILL),
             code: cause.code,
