@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 /// The most descriptors that can be allowed, `/proc/sys/fs/nr_open`.
 const MOST_DESCRIPTORS: u64 = 1 << 20;
 
-fn change(caller: &Caller<'_>, process: &Process, resource: Resource, new: Limit) -> Result<()> {
+fn change(caller: &Caller<'_>, process: &Arc<Process>, resource: Resource, new: Limit) -> Result<()> {
     if new.soft > new.hard {
         return Err(Errno::EINVAL.because("a soft limit is at most the hard one"));
     }

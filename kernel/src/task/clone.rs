@@ -226,7 +226,9 @@ fn process(maker: &Task, request: &CloneRequest, id: TaskId) -> Arc<Process> {
         false => request.exit_signal,
     };
     let beginning = ProcessBeginning { id, exit_signal, start_time: time::now(HostClock::Boottime) };
-    Arc::new(Process::made_by(maker.process(), beginning))
+    let process = Arc::new(Process::made_by(maker.process(), beginning));
+    process.watch_processor_limit();
+    process
 }
 
 fn actions(maker: &Task, flags: CloneFlags) -> Arc<Actions> {

@@ -6,11 +6,12 @@
 use super::{
     Task, attention,
     cpu_time::{Times, Usage},
-    limits::{Limit, Limits, Resource},
+    limits::{Limit, Limits, Resource, UNLIMITED},
     signal::Pending,
     status::Status,
     timers::{
         interval::{IntervalTimer, Which},
+        limit::ProcessorLimit,
         posix::PosixTimers,
         processor::Alarms,
     },
@@ -42,6 +43,8 @@ pub struct Process {
     pub(super) dumpable: AtomicU32,
     /// setitimer(2): made when they are first set.
     interval_timers: [Once<Arc<IntervalTimer>>; Which::COUNT],
+    /// RLIMIT_CPU: made when there is such a limit.
+    processor_limit: Once<Arc<ProcessorLimit>>,
     /// timer_create(2). Nothing is taken inside it.
     pub(super) timers: SpinLock<PosixTimers>,
     /// Who waits for a moment of its processor time, or of one of its threads'.
@@ -144,6 +147,7 @@ impl Process {
             is_subreaper: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
             interval_timers: Default::default(),
+            processor_limit: Once::new(),
             timers: SpinLock::default(),
             alarms: Alarms::default(),
             start_time,
@@ -285,8 +289,19 @@ impl Process {
     }
 
     /// Sets one.
-    pub fn set_limit(&self, resource: Resource, limit: Limit) {
+    pub fn set_limit(self: &Arc<Self>, resource: Resource, limit: Limit) {
         self.limits.lock().set(resource, limit);
+        if resource == Resource::CPU {
+            self.watch_processor_limit();
+        }
+    }
+
+    /// Has its processor time watched if it is limited.
+    pub(super) fn watch_processor_limit(self: &Arc<Self>) {
+        let limit = self.limit(Resource::CPU);
+        if limit.soft != UNLIMITED || self.processor_limit.is_completed() {
+            self.processor_limit.call_once(|| ProcessorLimit::new(self)).watch(limit);
+        }
     }
 
     /// Which file it executes; `None` for what never executed one.

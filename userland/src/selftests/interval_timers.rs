@@ -132,6 +132,29 @@ pub fn cases(plan: &mut Plan) {
         })?;
         equal("status", process::wait(child)?, Status::Killed(libc::SIGALRM))
     });
+    plan.case("RLIMIT_CPU: SIGXCPU beyond the soft limit, which ends the process or moves it on, SIGKILL beyond the hard one", || {
+        let limited = |ignores: bool, soft: u64, hard: u64| -> Result<Status, Errno> {
+            process::run(move || {
+                // A child inherits the limit, and begins with no time used.
+                let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+                if call!(libc::SYS_setrlimit, libc::RLIMIT_CPU, &limit).is_err() {
+                    return 1;
+                }
+                let Ok(status) = process::run(move || {
+                    if ignores {
+                        let ignore = [libc::SIG_IGN, 0, 0, 0];
+                        let _ = call!(libc::SYS_rt_sigaction, libc::SIGXCPU, &ignore, 0usize, 8);
+                    }
+                    i32::from(work(20 * SECOND).is_err())
+                }) else {
+                    return 2;
+                };
+                status.shell_code()
+            })
+        };
+        equal("soft", limited(false, 1, 3), Ok(Status::Exited(128 + libc::SIGXCPU)))?;
+        equal("hard", limited(true, 1, 2), Ok(Status::Exited(128 + libc::SIGKILL)))
+    });
     plan.case("refusals: EINVAL for another timer and for what is no time, EFAULT", refusals);
 }
 

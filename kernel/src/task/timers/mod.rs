@@ -2,11 +2,13 @@
 //!
 //! * [`processor`]: clocks that run while a task or a process has a CPU, and who waits for a moment of one;
 //! * [`interval`]: the three timers every process has, setitimer(2);
-//! * [`posix`]: those it makes, timer_create(2).
+//! * [`posix`]: those it makes, timer_create(2);
+//! * [`limit`]: the one that watches over its processor time, RLIMIT_CPU.
 //!
 //! (Timers that are files belong to whoever holds them: [`crate::fs::timer_file`].)
 
 pub mod interval;
+pub mod limit;
 pub mod posix;
 pub mod processor;
 
