@@ -13,7 +13,7 @@ endif
 QUIET := $(if $(wildcard target/debug/gnomon),--quiet)
 GNOMON := cargo run $(QUIET) --package gnomon-tools --
 
-.PHONY: help run um test image check gdb setup clean
+.PHONY: help run um test image debian check gdb setup clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -30,6 +30,9 @@ test: ## run every test, on the host and on the booted kernel
 
 image: ## build target/image/{vdso.so,gnomon.elf,gnomon-um,initramfs.cpio} and nothing else
 	@$(GNOMON) image
+
+debian: ## build target/image/debian.cpio, an archive with Debian's own programs (bash, coreutils, python3 ...)
+	@$(GNOMON) debian
 
 check: ## format, lints and documentation, warnings counting as errors
 	@$(GNOMON) check

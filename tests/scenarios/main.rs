@@ -13,6 +13,7 @@ mod bench;
 mod boot;
 mod boot_time;
 mod command_line;
+mod debian_programs;
 mod demonstration;
 mod front_door;
 mod initrd;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         shell::scenarios(),
         initrd::scenarios(),
         memory::scenarios(),
+        debian_programs::scenarios(),
         instructions::scenarios(),
         virtual_time::scenarios(),
         without_time_namespaces::scenarios(),

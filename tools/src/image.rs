@@ -4,7 +4,7 @@
 //! is built by cargo in a folder of its own, so that parts with different flags never evict each other, and a product
 //! is written only if its bytes changed: an image asked for twice is made once.
 
-use crate::archive::contents;
+use crate::archive::{self, contents};
 use crate::command::{self, cargo, say};
 use crate::setup::compiler::{KernelCompiler, TARGET};
 use crate::setup::packages;
@@ -59,6 +59,16 @@ pub fn build(variant: Variant, kernels: &[Kernel]) -> Result<PathBuf> {
     let archive = contents::default_archive(&userland()?).context("the archive was not built")?;
     write_if_changed(&folder.join("initramfs.cpio"), &archive.to_bytes())?;
     Ok(folder)
+}
+
+/// Builds the archive with Debian's programs; gives its file. It wants a machine with a gibibyte of memory.
+pub fn debian_archive() -> Result<PathBuf> {
+    packages::install(&packages::IMAGE)?;
+    let archive = archive::debian::archive(&userland()?).context("the archive was not built")?;
+    let file = Variant::WithTimeNamespaces.image_directory().join("debian.cpio");
+    write_if_changed(&file, &archive.to_bytes())?;
+    say(format_args!("{}: {} files and folders, {} MiB", shown(&file), archive.len(), archive.bytes() >> 20));
+    Ok(file)
 }
 
 /// Builds and checks the vDSO image; gives its file.

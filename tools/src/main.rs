@@ -25,6 +25,8 @@ enum Command {
         #[arg(long)]
         without_time_ns: bool,
     },
+    /// Build target/image/debian.cpio: an archive with Debian's own dynamically linked programs
+    Debian,
     /// Boot the image: a shell on a terminal, the demonstration for anything else
     Run {
         #[command(flatten)]
@@ -70,6 +72,7 @@ fn run(command: Command) -> Result<()> {
         Command::Image { without_time_ns } => {
             image::build(workspace::Variant::new(!without_time_ns), &image::ALL).map(drop)
         }
+        Command::Debian => image::debian_archive().map(drop),
         Command::Run { options, timeout } => run::run(&options, Duration::from_secs(timeout)),
         Command::Um { options, timeout } => user_mode::run(&options, Duration::from_secs(timeout)),
         Command::Test => test::everything(),

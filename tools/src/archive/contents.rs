@@ -43,30 +43,36 @@ const TEXTS: [(&str, &str); 4] = [
 
 /// The default archive around the program file `userland` (built for the host, which can therefore be asked).
 pub fn default_archive(userland: &Path) -> Result<Archive> {
-    let mut archive = skeleton()?;
+    let mut archive = Archive::new();
+    fill(&mut archive, userland)?;
+    Ok(archive)
+}
+
+/// Adds to what is there, which keeps its names.
+pub(super) fn fill(archive: &mut Archive, userland: &Path) -> Result<()> {
+    skeleton(archive)?;
     archive.file(PROGRAMS, 0o755, read(userland)?)?;
     archive.file(BUSYBOX, 0o755, read(Path::new(BUSYBOX))?)?;
     let ours = command::output(Command::new(userland).arg("--list"), "our programs do not tell their names")?;
     let applets =
         command::output(Command::new(BUSYBOX).arg("--list-full"), "busybox does not tell its applets")?;
-    link(&mut archive, PROGRAMS, &ours)?;
-    link(&mut archive, BUSYBOX, &applets)?;
+    link(archive, PROGRAMS, &ours)?;
+    link(archive, BUSYBOX, &applets)?;
     if !archive.contains("/init") {
         bail!("our programs do not contain /init, so the archive would not boot");
     }
-    Ok(archive)
+    Ok(())
 }
 
 /// The folders and texts alone.
-fn skeleton() -> Result<Archive> {
-    let mut archive = Archive::new();
+fn skeleton(archive: &mut Archive) -> Result<()> {
     for (path, permissions) in DIRECTORIES {
         archive.directory(path, permissions)?;
     }
     for (path, text) in TEXTS {
         archive.file(path, 0o644, text.into())?;
     }
-    Ok(archive)
+    Ok(())
 }
 
 /// Makes each listed path a link to the program, except where something stands already: who comes first keeps its
@@ -95,11 +101,13 @@ mod tests {
 
     #[test]
     fn the_first_to_claim_a_name_keeps_it() {
-        let mut archive = skeleton().unwrap();
+        let mut archive = Archive::new();
+        skeleton(&mut archive).unwrap();
         archive.file(BUSYBOX, 0o755, Vec::new()).unwrap();
         link(&mut archive, PROGRAMS, "/init\n/bin/unshare\n/selftests/one\n").unwrap();
         link(&mut archive, BUSYBOX, "bin/busybox\nusr/bin/unshare\nbin/sh\nusr/bin/env\n").unwrap();
-        let mut expected = skeleton().unwrap();
+        let mut expected = Archive::new();
+        skeleton(&mut expected).unwrap();
         expected.file(BUSYBOX, 0o755, Vec::new()).unwrap();
         for path in ["/init", "/bin/unshare", "/selftests/one"] {
             expected.symlink(path, PROGRAMS).unwrap();
@@ -112,7 +120,8 @@ mod tests {
 
     #[test]
     fn the_skeleton_has_places_to_mount_on() {
-        let archive = skeleton().unwrap();
+        let mut archive = Archive::new();
+        skeleton(&mut archive).unwrap();
         for path in ["/proc", "/sys", "/dev", "/tmp", "/etc/passwd"] {
             assert!(archive.contains(path), "{path}");
         }

@@ -16,6 +16,7 @@
 //! ```
 
 pub mod contents;
+pub mod debian;
 
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
