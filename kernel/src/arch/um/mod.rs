@@ -100,7 +100,7 @@ pub fn boot_information(command_line: &'static str) -> BootInformation {
     BootInformation {
         command_line,
         initramfs: None,
-        free_memory: core::iter::once(memory::FIRST_FRAME..memory::frame_limit()).collect(),
+        free_memory: core::iter::once(memory::FIRST_FREE..memory::frame_limit()).collect(),
         // It is not in RAM.
         initramfs_memory: None,
         frame_limit: memory::frame_limit(),
