@@ -7,7 +7,7 @@ use gnomon_tests::scenario::outcome;
 use gnomon_tools::workspace::Variant;
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::termios::tcgetattr;
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -15,18 +15,20 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 type Test = (&'static str, fn() -> Result<()>);
 
 pub fn trials() -> Vec<Trial> {
-    const TESTS: [Test; 9] = [
+    const TESTS: [Test; 11] = [
         ("um_explains_itself", explains_itself),
         ("um_refuses_nonsense", refuses_nonsense),
         ("um_finds_the_archive_beside_it", finds_the_archive),
         ("um_input_comes_to_an_end", input_ends),
         ("um_tells_what_it_did", tells_what_it_did),
         ("um_starts_anew", starts_anew),
+        ("um_has_the_size_of_its_terminal", has_the_size_of_its_terminal),
+        ("um_goes_by_the_hosts_clock", goes_by_the_hosts_clock),
         ("um_leaves_nothing_behind", leaves_nothing_behind),
         ("um_survives_a_killed_program", survives_a_killed_program),
         ("um_panics_when_init_is_killed", panics_when_init_is_killed),
@@ -146,6 +148,57 @@ fn starts_anew() -> Result<()> {
     Ok(())
 }
 
+fn has_the_size_of_its_terminal() -> Result<()> {
+    let mut machine = OnTerminal::start(&["quiet"])?;
+    machine.expect("# ")?;
+    let size = |rows, columns| Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    for (rows, columns) in [(33, 99), (50, 132)] {
+        tcsetwinsize(&machine.screen, size(rows, columns))?;
+        // Had the machine been started by a shell, the terminal itself would tell it.
+        send(machine.child.id(), Signal::WINCH)?;
+        machine.type_keys("stty size\r")?;
+        machine.expect(&format!("\n{rows} {columns}\r\n"))?;
+        machine.expect("# ")?;
+    }
+    machine.type_keys("exit\r")?;
+    ensure!(machine.end()?.success(), "{}", machine.printed());
+    Ok(())
+}
+
+/// The wall clock is the host's; and when the host itself does not trust the TSC, programs do not read it.
+fn goes_by_the_hosts_clock() -> Result<()> {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64());
+    let clocks = ["loglevel=7", "--", "run", "/bin/clocks"];
+    let realtime = |text: &str| -> Result<f64> {
+        let line = text.lines().find(|line| line.contains(" REALTIME "));
+        let reading = line.and_then(|line| line.split_whitespace().nth(4)).context("no line for REALTIME")?;
+        Ok(reading.parse()?)
+    };
+    let before = now()?;
+    let output = run(&clocks, "")?;
+    let (text, after) = (said(&output), now()?);
+    let read = realtime(&text)?;
+    ensure!(before < read && read < after, "{read} is not between {before} and {after}:\n{text}");
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    // In mounts of its own the file that names the host's clock source says something else.
+    const SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let another = gnomon_tests::results().join("um-clocksource");
+    std::fs::create_dir_all(gnomon_tests::results())?;
+    std::fs::write(&another, "acpi_pm\n")?;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"", "sh"]);
+    command.arg(&another).arg(SOURCE).arg(program()).args(clocks).stdin(Stdio::null());
+    let output = command.output().context("cannot start unshare(1)")?;
+    let text = said(&output);
+    ensure!(output.status.success(), "{text}");
+    ensure!(text.contains("the host tells the time by acpi_pm"), "the log does not say why:\n{text}");
+    ensure!(text.contains("the vDSO makes system calls"), "{text}");
+    ensure!((realtime(&text)? - now()?).abs() < PATIENCE.as_secs_f64(), "{text}");
+    Ok(())
+}
+
 /// How a machine is brought to its end.
 type Ending = fn(&OnTerminal) -> Result<()>;
 
@@ -241,8 +294,11 @@ impl OnTerminal {
         let (ours, screen, _): (OwnedFd, File, PathBuf) = pty::open()?;
         let before = tcgetattr(&screen)?;
         let mut command = Command::new(program());
-        command.args(words).args(["COLUMNS=500"].iter().filter(|_| !words.contains(&"--")));
-        command.stdin(screen.try_clone()?).stdout(screen.try_clone()?).stderr(screen.try_clone()?);
+        command
+            .args(words)
+            .stdin(screen.try_clone()?)
+            .stdout(screen.try_clone()?)
+            .stderr(screen.try_clone()?);
         let child = command.spawn().context("cannot start gnomon-um")?;
         let keyboard = File::from(ours);
         let printed = Arc::new(Mutex::new(Vec::new()));

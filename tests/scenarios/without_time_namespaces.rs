@@ -1,7 +1,7 @@
 //! The build without time namespaces: it runs, refuses as Linux without TIME_NS does, and carries none of the code.
 
-use super::GNOMON;
 use super::boot::FIRST_LINE;
+use super::{BARE_METAL, GNOMON};
 use anyhow::{Context, Result, ensure};
 use gnomon_tests::boot::Boot;
 use gnomon_tests::machine::{Machine, PROMPT};
@@ -15,7 +15,7 @@ const WITHOUT: Variant = Variant::WithoutTimeNamespaces;
 pub fn scenarios() -> Vec<Scenario> {
     vec![
         scenario("without_time_namespaces_programs_run", &GNOMON, programs_run),
-        scenario("without_time_namespaces_no_code_is_left", &GNOMON, no_code_is_left),
+        scenario("without_time_namespaces_no_code_is_left", &BARE_METAL, no_code_is_left),
     ]
 }
 

@@ -175,7 +175,7 @@ bitflags::bitflags! {
     pub struct Interrupts: u8 {
         /// The time given to [`Machine::set_alarm`] has passed.
         const ALARM = 1;
-        /// The console may have bytes: [`Machine::console_read`].
+        /// The console may have bytes, or another size: [`Machine::console_read`], [`Machine::console_resized`].
         const CONSOLE = 2;
     }
 }
@@ -346,6 +346,8 @@ pub trait Machine {
     /// The next byte that arrived, if any. After [`Interrupts::CONSOLE`], ask until there is none, at once or when there is
     /// room: what was left behind would not interrupt again.
     fn console_read() -> Option<u8>;
+    /// Rows and columns of the screen at the other end, when they are known and not what they were when this was last asked.
+    fn console_resized() -> Option<(u16, u16)>;
 
     /// Ends with success.
     fn power_off() -> !;

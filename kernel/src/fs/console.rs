@@ -5,7 +5,7 @@ use super::{
     open::open_path,
     path::Path,
     pseudo::{self, PseudoInode},
-    terminal::{Terminal, TerminalFile, Wire},
+    terminal::{Terminal, TerminalFile, Wire, termios::WindowSize},
 };
 use crate::{
     arch::{Hardware, Machine},
@@ -29,11 +29,20 @@ pub fn terminal() -> &'static Arc<Terminal> {
 
 /// Takes what has come over the wire: called when the machine says that something has.
 pub fn receive() {
+    take_size();
     terminal().receive();
+}
+
+/// The terminal is as large as the screen at the other end, once that is known.
+fn take_size() {
+    if let Some((rows, columns)) = Hardware::console_resized() {
+        terminal().set_window(WindowSize { rows, columns, ..WindowSize::default() });
+    }
 }
 
 /// The console for init's descriptors 0, 1 and 2: by its name if the archive has one, else without a name.
 pub fn open_for_init() -> Arc<File> {
+    take_size();
     let actor = KernelActor;
     let credentials = actor.credentials();
     let flags = OpenFlags::READ_WRITE;

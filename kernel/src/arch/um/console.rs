@@ -16,7 +16,7 @@ use super::host;
 use alloc::collections::VecDeque;
 use core::{
     mem::MaybeUninit,
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
 };
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -76,6 +76,19 @@ pub fn restore() {
         // SAFETY: the call only reads it.
         unsafe { libc::tcsetattr(INPUT, libc::TCSANOW, before) };
     }
+}
+
+/// The terminal's rows and columns, if they have changed since this was last asked.
+pub fn resized() -> Option<(u16, u16)> {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let mut size = MaybeUninit::<libc::winsize>::zeroed();
+    // SAFETY: the call fills it in, or fails.
+    host::result(unsafe { libc::ioctl(INPUT, libc::TIOCGWINSZ, size.as_mut_ptr()) }).ok()?;
+    // SAFETY: it has been filled in.
+    let libc::winsize { ws_row, ws_col, .. } = unsafe { size.assume_init() };
+    let both = u32::from(ws_row) << 16 | u32::from(ws_col);
+    // A terminal that does not know says zero.
+    (both != 0 && LAST.swap(both, SeqCst) != both).then_some((ws_row, ws_col))
 }
 
 /// Writes everything, waiting for whoever reads. What cannot be written is lost, as on a line with nobody at its end.

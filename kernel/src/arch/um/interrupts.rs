@@ -39,12 +39,13 @@ const KICK_AGAIN: libc::c_int = 50;
 const STACK: usize = 512 << 10;
 
 /// The signals that are not to interrupt anything, and arrive as events.
-const SIGNALS: [libc::c_int; 6] = [
+const SIGNALS: [libc::c_int; 7] = [
     libc::SIGCONT,
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
     libc::SIGTERM,
+    libc::SIGWINCH,
     // Not an event, but who is in the background while ending must still be able to restore the terminal: tcsetattr(3).
     libc::SIGTTOU,
 ];
@@ -190,6 +191,7 @@ fn take_signal(sources: &Sources) {
     let signal = unsafe { information.assume_init() }.ssi_signo as libc::c_int;
     match signal {
         libc::SIGCONT => console::make_raw_again(),
+        libc::SIGWINCH => raise(Interrupts::CONSOLE),
         libc::SIGTTOU => {}
         signal => power::end_by(signal),
     }

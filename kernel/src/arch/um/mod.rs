@@ -244,6 +244,10 @@ impl Machine for Hardware {
         console::read()
     }
 
+    fn console_resized() -> Option<(u16, u16)> {
+        console::resized()
+    }
+
     fn power_off() -> ! {
         power::off()
     }

@@ -148,6 +148,11 @@ impl Machine for Hardware {
         serial::read()
     }
 
+    /// A wire knows nothing of the screen at its end.
+    fn console_resized() -> Option<(u16, u16)> {
+        None
+    }
+
     fn power_off() -> ! {
         power::off()
     }

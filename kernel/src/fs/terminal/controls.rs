@@ -111,7 +111,8 @@ impl Terminal {
         self.state.lock().termios
     }
 
-    fn set_window(&self, window: WindowSize) {
+    /// TIOCSWINSZ: tells the foreground group if that is new.
+    pub fn set_window(&self, window: WindowSize) {
         let old = core::mem::replace(&mut self.state.lock().window, window);
         if old != window {
             signal_group(self.foreground(), Signal::SIGWINCH);
