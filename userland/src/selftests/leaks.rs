@@ -172,6 +172,58 @@ pub fn cases(plan: &mut Plan) {
             call!(libc::SYS_kill, child, libc::SIGKILL).step("kill")?;
             process::wait(child).step("wait").map(|_| ())
         }),
+        ("timers of every kind, set and left", || {
+            let blocked = u64::MAX;
+            call!(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &blocked, 0usize, 8).step("blocking")?;
+            let value = [time::timespec(MILLISECOND), time::timespec(MILLISECOND)];
+            for clock in [0, 1, 2, 3, 7] {
+                let mut timer = 0i32;
+                call!(libc::SYS_timer_create, clock, 0usize, &mut timer).step("timer_create")?;
+                call!(libc::SYS_timer_settime, timer, 0, &value, 0usize).step("timer_settime")?;
+            }
+            for which in 0..3 {
+                let value = [0i64, 1000, 0, 1000];
+                call!(libc::SYS_setitimer, which, &value, 0usize).step("setitimer")?;
+            }
+            let file = super::timer_files::TimerFile::new(0, 0)?;
+            file.set(3, 1 << 62, MILLISECOND)?;
+            std::mem::forget(file);
+            time::sleep(3 * MILLISECOND);
+            Ok(())
+        }),
+        ("epoll files, and files that they watched", || {
+            let (read_end, write_end) = process::pipe()?;
+            for _ in 0..10 {
+                let epoll = Descriptor(call!(libc::SYS_epoll_create1, 0)? as i32);
+                let other = Descriptor(call!(libc::SYS_eventfd2, 1, 0)? as i32);
+                for file in [read_end, write_end, other.0, 0] {
+                    let event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+                    // What the input is depends on who runs this: perhaps nothing that can be watched.
+                    let _ = call!(libc::SYS_epoll_ctl, epoll.0, libc::EPOLL_CTL_ADD, file, &event);
+                }
+                let mut event = libc::epoll_event { events: 0, u64: 0 };
+                call!(libc::SYS_epoll_wait, epoll.0, &mut event, 1, 0).step("epoll_wait")?;
+                let _ = call!(libc::SYS_epoll_ctl, epoll.0, libc::EPOLL_CTL_DEL, read_end, 0usize);
+            }
+            Ok(())
+        }),
+        ("processes killed while they wait on words, locks and signals", || {
+            let word = 1u32;
+            type Wait = fn(&u32) -> Result<usize, Errno>;
+            let calls: [Wait; 4] = [
+                |word| call!(libc::SYS_futex, word, 0, 1, 0usize, 0usize, 0),
+                |word| call!(libc::SYS_futex, word, 6, 0, 0usize, 0usize, 0),
+                |_| call!(libc::SYS_rt_sigtimedwait, &1u64, 0usize, 0usize, 8),
+                |_| call!(libc::SYS_clock_nanosleep, 2, 0, &time::timespec(1 << 40), 0usize),
+            ];
+            for wait in calls {
+                let child = process::spawn(|| i32::from(wait(&word).is_ok()))?;
+                time::sleep(2 * MILLISECOND);
+                call!(libc::SYS_kill, child, libc::SIGKILL).step("kill")?;
+                process::wait(child)?;
+            }
+            Ok(())
+        }),
         ("processes that crash", || {
             process::run(|| {
                 super::faults::crash();
