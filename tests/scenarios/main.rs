@@ -25,6 +25,7 @@ mod selftests;
 mod shell;
 mod user_mode;
 mod virtual_time;
+mod without_notifications;
 mod without_time_namespaces;
 
 /// Our kernel on bare metal, for what is about hardware.
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     trials.extend(front_door::trials());
     trials.extend(virtual_time::trials());
     trials.extend(user_mode::trials());
+    trials.extend(without_notifications::trials());
     trials.extend(selftests::trials(&arguments));
     let conclusion = libtest_mimic::run(&arguments, trials);
     figures::print_all();

@@ -2,9 +2,9 @@
 //!
 //! It is this same binary under a name of its own, so that an exec needs nothing else in the file system.
 
-use crate::say;
-use crate::system::time;
-use crate::system::{file, namespace};
+use crate::system::errno::Errno;
+use crate::system::{file, namespace, process, time};
+use crate::{call, say};
 use std::ffi::OsString;
 
 /// The name it answers to, as argument 0 or as the first argument.
@@ -47,6 +47,12 @@ pub fn main(arguments: &[OsString]) -> i32 {
         Some("link") => {
             say!("{}", file::readlink(words.get(1).map_or("", String::as_str)).unwrap_or_default())
         }
+        // Executes the other words where every system call has a listener already, seccomp(2), so that no second one may be
+        // had. (It listens to nothing.)
+        Some("listened") => {
+            say!("{}", listened().err().unwrap_or_else(|| process::execute(&words[1..])).name());
+            return 1;
+        }
         // The environment, one variable a line, in the order given.
         Some("environment") => std::env::vars().for_each(|(name, value)| say!("{name}={value}")),
         // The open descriptors below 100.
@@ -80,4 +86,20 @@ pub fn main(arguments: &[OsString]) -> i32 {
         _ => return 2,
     }
     0
+}
+
+/// Installs a filter that lets everything pass, and keeps its listener open over an exec.
+fn listened() -> Result<(), Errno> {
+    let allow = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: libc::SECCOMP_RET_ALLOW,
+    };
+    let program = libc::sock_fprog { len: 1, filter: (&raw const allow).cast_mut() };
+    call!(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)?;
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize;
+    let listener =
+        call!(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER as usize, flags, &raw const program)?;
+    call!(libc::SYS_fcntl, listener, libc::F_SETFD, 0).map(|_| ())
 }

@@ -541,4 +541,23 @@ fn threads_and_limits(plan: &mut Plan) {
         }
         reading_is("one of them", all[500], UNMAPPED)
     });
+    plan.case("seventy thousand pages with gaps between them, each as it was left", || {
+        // More than a kernel that is a process itself could have its host map one by one.
+        const PIECES: usize = 70_000;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let address = mmap(0, 2 * PIECES * PAGE, READ | WRITE, flags, -1, 0).step("mmap")?;
+        let pieces = (0..PIECES).map(|piece| address + 2 * piece * PAGE);
+        for (piece, place) in pieces.clone().enumerate() {
+            if piece % 1000 == 7 {
+                put(place, 1 + (piece / 1000) as u8);
+            } else {
+                equal(&format!("piece {piece}"), get(place), 0)?;
+            }
+        }
+        for (piece, place) in pieces.enumerate() {
+            let left = if piece % 1000 == 7 { 1 + (piece / 1000) as u8 } else { 0 };
+            equal(&format!("piece {piece}"), get(place), left)?;
+        }
+        munmap(address, 2 * PIECES * PAGE).step("munmap").map(|_| ())
+    });
 }

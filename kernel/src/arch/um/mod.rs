@@ -11,6 +11,7 @@ mod clock;
 mod command_line;
 mod console;
 mod entry;
+mod explain;
 mod faults;
 mod filter;
 mod frame;

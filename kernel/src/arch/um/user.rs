@@ -15,15 +15,15 @@
 //! This rests on the host's seccomp(2) and on its keeping processes apart. It is not promised that a program cannot find out
 //! that it runs here, nor that one cannot learn of another by how long things take.
 
-use super::frame::{Cause, FrameForm};
+use super::frame::FrameForm;
 use super::operation::Operation;
 use super::process::{Process, Thread};
 use super::statistics::Event;
 use super::translation::Space;
 use super::turns::Lost;
-use super::{interrupts, layout, running, statistics, zygote};
+use super::{explain, interrupts, layout, running, statistics, zygote};
 use crate::abi::{Errno, Result, Signal, linux};
-use crate::arch::{Access, Exception, PAGE_SIZE, Registers, TableRoot, Trap, UserMode, xsave};
+use crate::arch::{Exception, PAGE_SIZE, Registers, TableRoot, Trap, UserMode, xsave};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -67,16 +67,6 @@ impl Drop for Hosted {
 const USER_FLAGS: u64 = 0x5_0dd5;
 /// Flags that are always set: interrupts are on, and a bit that has been one since the 8080.
 const FIXED_FLAGS: u64 = 0x202;
-
-/// The vsyscall page.
-const VSYSCALL: u64 = 0xffff_ffff_ff60_0000;
-/// `si_arch` of an ordinary system call.
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-
-const PAGE_FAULT: u64 = 14;
-const GENERAL_PROTECTION: u8 = 13;
-/// `si_code` of SIGSEGV for a page fault: SEGV_MAPERR to SEGV_PKUERR.
-const PAGE_FAULT_CODES: core::ops::RangeInclusive<i32> = 1..=4;
 
 fn form() -> Option<&'static FrameForm> {
     FrameForm::get()
@@ -308,7 +298,7 @@ fn advance(
         make_up(thread, space, thread.result_of(operations.len()))?;
         return Ok(None);
     }
-    let trap = explain(thread, signal);
+    let trap = explain::signal(thread, signal);
     if let Some(Trap::PageFault { address, access }) = trap {
         let page = address & !(PAGE_SIZE - 1);
         *fault = Some(page);
@@ -344,63 +334,5 @@ fn make_up(thread: &mut Thread, space: &spin::Mutex<Space>, error: i64) -> core:
     match thread.perform(&[forget])? {
         0 => Ok(()),
         _ => Err(Lost),
-    }
-}
-
-/// What a host signal means. `None`: nothing, or only that the kernel is to look around.
-fn explain(thread: &mut Thread, signal: i32) -> Option<Trap> {
-    let form = form()?;
-    let cause = form.cause(thread.slot());
-    match signal {
-        running::KICK => None,
-        libc::SIGSYS => Some(explain_call(thread, form, &cause)),
-        // (A frame the host could not read is SIGSEGV too, and not about the last page fault.)
-        libc::SIGSEGV if cause.vector == PAGE_FAULT && PAGE_FAULT_CODES.contains(&cause.code) => {
-            Some(Trap::PageFault {
-                address: cause.fault_address as usize,
-                access: match cause.error_code {
-                    code if code & 16 != 0 => Access::Execute,
-                    code if code & 2 != 0 => Access::Write,
-                    _ => Access::Read,
-                },
-            })
-        }
-        _ => Some(Trap::Exception(Exception {
-            signal: Signal::new(signal as u32).unwrap_or(Signal::SIGKILL),
-            code: cause.code,
-            address: cause.address as usize,
-            vector: cause.vector as u8,
-            error_code: cause.error_code as u32,
-        })),
-    }
-}
-
-/// A system call that arrived as a signal; or what looks like one to the host, and is none on the bare machine.
-fn explain_call(thread: &mut Thread, form: &FrameForm, cause: &Cause) -> Trap {
-    let mut registers = form.registers(thread.slot());
-    if cause.address & !0xfff == VSYSCALL {
-        // The host has already returned from there, as the function would have.
-        registers.rip = cause.address;
-        registers.rsp = registers.rsp.wrapping_sub(8);
-        form.set_registers(thread.slot(), &registers);
-        return Trap::PageFault { address: cause.address as usize, access: Access::Execute };
-    }
-    if cause.architecture != AUDIT_ARCH_X86_64 {
-        const INT_0X80_LENGTH: u64 = 2;
-        registers.rip = registers.rip.wrapping_sub(INT_0X80_LENGTH);
-        form.set_registers(thread.slot(), &registers);
-        return Trap::Exception(Exception {
-            signal: Signal::SIGSEGV,
-            code: linux::SI_KERNEL.cast_signed(),
-            address: 0,
-            vector: GENERAL_PROTECTION,
-            // As a processor says it: the gate of this number.
-            error_code: 0x80 << 3 | 2,
-        });
-    }
-    Trap::Syscall {
-        number: registers.rax as i32 as isize as usize,
-        arguments: [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9]
-            .map(|argument| argument as usize),
     }
 }
