@@ -43,18 +43,21 @@ impl Steering {
         }
     }
 
-    /// The conversion to use from the counter value of `reference` on, at which our monotonic clock shows `monotonic`.
+    /// The conversion to use from the counter value of `reference` on, at which our monotonic clock shows `monotonic` and
+    /// is to show `gained` nanoseconds more than the reference.
     /// `nominal` is the conversion as if nothing were known but the frequency.
     pub fn follow(
         &mut self,
         reference: Reference,
         monotonic: Base,
+        gained: i64,
         nominal: Conversion,
     ) -> Option<Conversion> {
         let cycles = reference.cycles.checked_sub(self.older.cycles).filter(|cycles| *cycles != 0)?;
         let passed = reference.monotonic.checked_sub(self.older.monotonic)?;
         let shown = (i128::from(monotonic.seconds * SECOND) << nominal.shift) + i128::from(monotonic.shifted);
-        let error = ((i128::from(reference.monotonic) - i128::from(self.origin)) << nominal.shift) - shown;
+        let wanted = i128::from(reference.monotonic) - i128::from(self.origin) + i128::from(gained);
+        let error = (wanted << nominal.shift) - shown;
         // In one second by the reference, our clock is to advance by a second and the error.
         let advance = (HORIZON << nominal.shift) + error;
         let rate = i128::from(passed) * advance / HORIZON / i128::from(cycles);
@@ -122,6 +125,18 @@ mod tests {
             assert!(worst(&errors) < 1000, "wrong by {wrong}: {}", worst(&errors));
             assert!(worst(&errors[1250..]) < 60, "wrong by {wrong}: {}", worst(&errors[1250..]));
         }
+    }
+
+    #[test]
+    fn an_adjustment_is_felt_at_once() {
+        let mut keeper = Timekeeper::new(TRUE_FREQUENCY, at(0, 0).cycles, 0, true);
+        keeper.follow_from(at(0, 0));
+        (1..=500).for_each(|tick| drop(keeper.follow(at(tick * TICK, 0))));
+        // 500 millionths faster.
+        keeper.adjustment.set_frequency(500 << 16);
+        (501..=626).for_each(|tick| drop(keeper.follow(at(tick * TICK, 0))));
+        let gained = keeper.monotonic_nanoseconds() - 626 * TICK as i64;
+        assert!((240_000..=255_000).contains(&gained), "{gained} ns in half a second");
     }
 
     #[test]

@@ -159,12 +159,11 @@ impl Timekeeper {
     pub fn follow(&mut self, reference: Reference) -> bool {
         self.advance(reference.cycles);
         let Some(steering) = &mut self.steering else { return false };
-        // Where the reference would be if it were adjusted as we are.
+        // The reference is followed to where it would be if it were adjusted as we are. Its own speed is measured without
+        // that, and the adjustment put on top: a change of it is felt at once and not when the measuring has noticed.
         let gained = self.adjustment.gained();
-        let adjusted =
-            Reference { monotonic: reference.monotonic.saturating_add_signed(gained), ..reference };
-        if let Some(conversion) = steering.follow(adjusted, self.monotonic, self.raw_conversion) {
-            self.conversion = conversion;
+        if let Some(conversion) = steering.follow(reference, self.monotonic, gained, self.raw_conversion) {
+            self.conversion = self.adjustment.applied(conversion);
         }
         let Some(step) = steering.wall_clock_step(reference) else { return false };
         // Whoever sets the host's clock so far back that ours would begin before 1970 gets what can be had.

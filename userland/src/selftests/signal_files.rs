@@ -67,7 +67,8 @@ pub fn cases(plan: &mut Plan) {
         block(libc::SIGUSR2)?;
         let file = signal_file(&[libc::SIGUSR1], 0)?;
         let (number, own) = (file.0, own_id()?);
-        let answer = call!(libc::SYS_signalfd4, number, &set_of(&[libc::SIGUSR2]), 8, 0);
+        // The older call, which has no flags.
+        let answer = call!(libc::SYS_signalfd, number, &set_of(&[libc::SIGUSR2]), 8);
         equal("signalfd", answer, Ok(number as usize))?;
         let sender = Running::start(move || {
             call!(libc::SYS_kill, own, libc::SIGUSR1).step("kill")?;
