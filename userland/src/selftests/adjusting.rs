@@ -3,7 +3,7 @@
 //!
 //! Whatever is changed here is put back: on a development machine these are everybody's clocks.
 
-use super::support::{become_nobody, needs_root};
+use super::support::{become_nobody, may_move_the_clock, needs_root};
 use crate::call;
 use crate::ktap::{Outcome, Plan, Why, equal, holds, refused, within};
 use crate::system::errno::Errno;
@@ -85,6 +85,7 @@ struct Restore(Timex);
 impl Restore {
     fn at_the_end() -> Result<Restore, Why> {
         needs_root()?;
+        may_move_the_clock()?;
         Ok(Restore(report()?))
     }
 }

@@ -182,6 +182,15 @@ pub fn needs_root() -> Outcome {
     if able { Ok(()) } else { crate::ktap::skipped("needs root with CAP_SYS_ADMIN and CAP_SYS_TIME") }
 }
 
+/// Skips the case where moving the clock would move somebody else's. To see that Linux does the same, on a machine of one's
+/// own: GNOMON_MAY_SET_CLOCK=1.
+pub fn may_move_the_clock() -> Outcome {
+    if crate::ktap::on_gnomon() || std::env::var_os("GNOMON_MAY_SET_CLOCK").is_some() {
+        return Ok(());
+    }
+    crate::ktap::skipped("would move this machine's clock; GNOMON_MAY_SET_CLOCK=1 allows it")
+}
+
 /// Waits until the machine has been up for more than a second: before that an offset of -1 s is out of range.
 pub fn a_second_after_boot() -> Outcome {
     let left = SECOND + 100 * MILLISECOND - time::read_by_call(libc::CLOCK_MONOTONIC)?;
