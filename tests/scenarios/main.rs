@@ -19,6 +19,7 @@ mod front_door;
 mod initrd;
 mod instructions;
 mod memory;
+mod oracle;
 mod panic;
 mod programs;
 mod selftests;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         debian_programs::scenarios(),
         instructions::scenarios(),
         virtual_time::scenarios(),
+        oracle::scenarios(),
         without_time_namespaces::scenarios(),
         boot_time::scenarios(),
     ];

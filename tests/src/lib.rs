@@ -18,6 +18,7 @@ pub mod failure;
 pub mod figures;
 pub mod ktap;
 pub mod machine;
+pub mod oracle;
 pub mod programs;
 pub mod pty;
 pub mod scenario;

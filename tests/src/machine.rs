@@ -46,6 +46,11 @@ impl Machine {
         Machine { backend, name, boots: 0, patience: PATIENCE, running: None, typed: String::new() }
     }
 
+    /// Another machine of the same kind, for a scenario that needs two at once.
+    pub fn another(&self, scenario: &str) -> Machine {
+        Machine::new(self.backend, scenario)
+    }
+
     /// The backend's name, for the few scenarios that expect different things of different machines.
     pub fn backend(&self) -> &'static str {
         self.backend.name()

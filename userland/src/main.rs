@@ -18,6 +18,7 @@ mod ktap;
 mod launch;
 mod measure;
 mod nsenter;
+mod oracle;
 mod selftests;
 mod system;
 mod unshare;
@@ -42,6 +43,7 @@ const PROGRAMS: &[Program] = &[
     Program { path: "/bin/nsenter", run: nsenter::main },
     Program { path: "/bin/demonstration", run: demonstration::main },
     Program { path: "/bin/measure", run: measure::main },
+    Program { path: "/bin/oracle", run: oracle::main },
 ];
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
