@@ -13,7 +13,7 @@ endif
 QUIET := $(if $(wildcard target/debug/gnomon),--quiet)
 GNOMON := cargo run $(QUIET) --package gnomon-tools --
 
-.PHONY: help run um test image debian check gdb setup clean
+.PHONY: help run um test oracle image debian check gdb setup clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -27,6 +27,9 @@ um: ## the same as an ordinary process of this system, without QEMU
 
 test: ## run every test, on the host and on the booted kernel
 	@$(GNOMON) test
+
+oracle: ## compare 10 000 random sequences of calls on this system's Linux and on the user-mode machine
+	@$(GNOMON) oracle
 
 image: ## build target/image/{vdso.so,gnomon.elf,gnomon-um,initramfs.cpio} and nothing else
 	@$(GNOMON) image

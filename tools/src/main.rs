@@ -45,6 +45,12 @@ enum Command {
     },
     /// Run every test
     Test,
+    /// Compare random sequences of calls on this host's Linux and on the user-mode machine
+    Oracle {
+        /// How many sequences
+        #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+        sequences: u32,
+    },
     /// Look at format, lints and documentation, warnings counting as errors
     Check,
     /// Boot the image under gdb, stopped before its first instruction
@@ -76,6 +82,7 @@ fn run(command: Command) -> Result<()> {
         Command::Run { options, timeout } => run::run(&options, Duration::from_secs(timeout)),
         Command::Um { options, timeout } => user_mode::run(&options, Duration::from_secs(timeout)),
         Command::Test => test::everything(),
+        Command::Oracle { sequences } => test::oracle(sequences),
         Command::Check => check::everything(),
         Command::Gdb(options) => gdb::run(&options),
         Command::Vdso { file } => vdso::main(&[file.into()]),

@@ -41,12 +41,22 @@ pub fn everything() -> Result<()> {
     Ok(())
 }
 
+/// Compares many random sequences of calls on Linux and on the user-mode machine, which is the quick one.
+pub fn oracle(sequences: u32) -> Result<()> {
+    packages::install(&packages::TESTS)?;
+    image::build(Variant::WithTimeNamespaces, &[image::Kernel::UserMode])?;
+    let mut scenario = test(&["--package", "gnomon-tests", "--test", "scenarios", "--"]);
+    scenario.args(["oracle_random::um", "--exact"]).env("GNOMON_SEQUENCES", sequences.to_string());
+    command::run(&mut scenario, "the sequences were not the same everywhere")
+}
+
+fn test(arguments: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--no-fail-fast"]).args(arguments);
+    command
+}
+
 fn steps() -> [Step; 3] {
-    let test = |arguments: &[&str]| {
-        let mut command = cargo();
-        command.args(["test", "--no-fail-fast"]).args(arguments);
-        command
-    };
     // loom runs a test once for every order in which threads may meet; unoptimised that takes minutes. Its flag
     // changes what atomics are, so it needs a folder of its own.
     let mut loom = test(&["--package", "gnomon-vdso", "--test", "loom", "--release", "--target-dir"]);

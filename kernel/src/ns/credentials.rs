@@ -147,18 +147,33 @@ impl Credentials {
         self.fsgid == group || self.groups.binary_search(&group).is_ok()
     }
 
-    /// Whether they may look into a task with credentials `other`, as ptrace(2) describes for PTRACE_MODE_READ_FSCREDS:
-    /// the same user in every respect and nothing the other may do that they may not; or CAP_SYS_PTRACE over it.
+    /// Whether they may look into a task with credentials `other`, as ptrace(2) describes for PTRACE_MODE_READ: the same
+    /// user in every respect, memory that is the user's own, and nothing the other may do that they may not; or
+    /// CAP_SYS_PTRACE for each of these that does not hold.
     ///
-    /// `dumpable`: the other task's memory is the user's own, prctl(2) PR_SET_DUMPABLE.
-    pub fn may_inspect(&self, other: &Self, dumpable: bool) -> bool {
-        let same_user = [other.uid, other.euid, other.suid].iter().all(|&uid| uid == self.fsuid)
-            && [other.gid, other.egid, other.sgid].iter().all(|&gid| gid == self.fsgid);
-        let powerful = self.capable_in(&other.user_namespace, Capability::SYS_PTRACE);
-        let no_more_capable = Arc::ptr_eq(&self.user_namespace, &other.user_namespace)
-            && self.permitted.covers(other.permitted);
-        powerful || (same_user && dumpable && no_more_capable)
+    /// `hidden`: the other task's memory is not its user's own, but belongs to this user namespace.
+    pub fn may_inspect(&self, other: &Self, hidden: Option<&Arc<UserNamespace>>, access: Access) -> bool {
+        let (uid, gid, capabilities) = match access {
+            Access::Files => (self.fsuid, self.fsgid, self.effective),
+            Access::Calls => (self.uid, self.gid, self.permitted),
+        };
+        let may_trace_in = |namespace| self.capable_in(namespace, Capability::SYS_PTRACE);
+        let same_user = [other.uid, other.euid, other.suid].iter().all(|&theirs| theirs == uid)
+            && [other.gid, other.egid, other.sgid].iter().all(|&theirs| theirs == gid);
+        let no_more_capable =
+            Arc::ptr_eq(&self.user_namespace, &other.user_namespace) && capabilities.covers(other.permitted);
+        hidden.is_none_or(may_trace_in)
+            && (same_user && no_more_capable || may_trace_in(&other.user_namespace))
     }
+}
+
+/// Which of somebody's ids and capabilities count when a task is looked into, ptrace(2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Those that count for files: PTRACE_MODE_FSCREDS.
+    Files,
+    /// The real ones: PTRACE_MODE_REALCREDS.
+    Calls,
 }
 
 /// The id shown for one that has no place in the viewer's user namespace.

@@ -33,5 +33,5 @@ pub mod vvar;
 #[path = "absent.rs"]
 pub mod proxy;
 
-pub use credentials::{Capability, CapabilitySet, Credentials};
+pub use credentials::{Access, Capability, CapabilitySet, Credentials};
 pub use proxy::Namespaces;

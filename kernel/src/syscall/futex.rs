@@ -3,13 +3,14 @@
 use super::{Caller, clocks::absolute};
 use crate::{
     abi::{ClockId, Errno, Result, TaskId, Timespec, UserPointer, linux},
+    ns::Access,
     task::{
         futex::{self, ANY, Word, robust},
         table,
     },
     time::{HostClock, events::Deadline},
 };
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Set in the operation: only threads of this memory mean the word, and it saves looking who else might.
@@ -207,8 +208,8 @@ pub fn get_robust_list(
         0 => caller.task.clone(),
         _ => table::task(id as TaskId).ok_or_else(|| Errno::ESRCH.because("there is no such task"))?,
     };
-    let own = core::ptr::eq(&*task, &**caller.task);
-    if !own && !task.may_be_inspected_by(&caller.credentials()) {
+    let own = Arc::ptr_eq(task.process(), caller.task.process());
+    if !own && !task.may_be_inspected_by(&caller.credentials(), Access::Calls) {
         return Err(Errno::EPERM.because("looking at a robust list takes permission to look into the task"));
     }
     caller.space.write(size, &size_of::<robust::Head>())?;

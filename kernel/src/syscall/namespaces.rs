@@ -8,7 +8,7 @@ use crate::{
     abi::{Errno, Result, linux},
     fs::{self, fd_table::Descriptor},
     ns::{
-        Capability, Credentials, Namespaces,
+        Access, Capability, Credentials, Namespaces,
         nsfs::Handle,
         setns::{self, Company},
         user::UserNamespace,
@@ -184,7 +184,8 @@ fn namespaces_of(process: &Process, kinds: i32, caller: &Caller<'_>) -> Result<a
         .ok_or_else(|| Errno::EINVAL.because("with a pidfd one says which kinds of namespace to join"))?;
     let gone = || Errno::ESRCH.because("the process has exited");
     let leader = process.leader().ok_or_else(gone)?;
-    if !leader.may_be_inspected_by(&caller.credentials()) {
+    let own = core::ptr::eq(process, &**caller.task.process());
+    if !own && !leader.may_be_inspected_by(&caller.credentials(), Access::Calls) {
         return Err(Errno::EPERM.because("joining a process' namespaces takes permission to look into it"));
     }
     let namespaces = leader.namespaces().ok_or_else(gone)?;

@@ -21,7 +21,7 @@ type Control = fn(&mut Caller<'_>, [usize; 4]) -> Result<usize>;
 const CONTROLS: &[(u32, Control)] = &[
     (linux::PR_SET_PDEATHSIG, set_parent_death_signal),
     (linux::PR_GET_PDEATHSIG, |caller, [into, ..]| write(caller, into, caller.task.parent_death_signal())),
-    (linux::PR_GET_DUMPABLE, |caller, _| Ok(caller.task.process().dumpable() as usize)),
+    (linux::PR_GET_DUMPABLE, |caller, _| Ok(caller.task.process().privacy().dumpable() as usize)),
     (linux::PR_SET_DUMPABLE, set_dumpable),
     (linux::PR_GET_KEEPCAPS, |caller, _| {
         Ok(usize::from(caller.credentials().secure_bits & KEEP_CAPABILITIES != 0))
@@ -112,7 +112,7 @@ fn set_parent_death_signal(caller: &mut Caller<'_>, [number, ..]: [usize; 4]) ->
 
 fn set_dumpable(caller: &mut Caller<'_>, [wanted, ..]: [usize; 4]) -> Result<usize> {
     must_be(wanted <= 1)?;
-    caller.task.process().set_dumpable(wanted as u32);
+    caller.task.process().privacy().set_dumpable(wanted as u32);
     Ok(0)
 }
 

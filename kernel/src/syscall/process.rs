@@ -6,6 +6,7 @@ use crate::{
     exec::Arguments,
     fs::{Descriptor, File, LastLink, OpenFlags, Walk, open},
     mm,
+    ns::Access,
     task::{
         self, Process, Resource, Status, Usage,
         clone::{clone as clone_task, read_arguments},
@@ -373,7 +374,8 @@ pub fn pidfd_getfd(
     let process = task::pidfd::process(&*caller.files()?.get(pidfd)?);
     let process = process.ok_or_else(|| Errno::EBADF.because("the file is not a pidfd"))?;
     let thread = process.any_thread().ok_or_else(gone)?;
-    if !thread.may_be_inspected_by(&caller.credentials()) {
+    let own = Arc::ptr_eq(&process, caller.task.process());
+    if !own && !thread.may_be_inspected_by(&caller.credentials(), Access::Calls) {
         return Err(Errno::EPERM.because("taking a descriptor takes permission to look into the process"));
     }
     let file = thread.files().ok_or_else(gone)?.get_any(wanted)?;

@@ -226,7 +226,8 @@ fn process(maker: &Task, request: &CloneRequest, id: TaskId) -> Arc<Process> {
         false => request.exit_signal,
     };
     let beginning = ProcessBeginning { id, exit_signal, start_time: time::now(HostClock::Boottime) };
-    let process = Arc::new(Process::made_by(maker.process(), beginning));
+    let shares_memory = request.flags.contains(CloneFlags::VM);
+    let process = Arc::new(Process::made_by(maker.process(), beginning, shares_memory));
     process.watch_processor_limit();
     process
 }

@@ -8,6 +8,7 @@ use super::{
     Caller, Process, Task,
     credentials::{AfterExec, Lender, after_exec},
     limits::Resource,
+    privacy::Privacy,
     process::Life,
     signal::AlternateStack,
     status::Status,
@@ -249,7 +250,8 @@ fn replace(caller: &mut Caller<'_>, prepared: Prepared, path: &[u8]) -> Result<(
     let before = task.credentials();
     let AfterExec { credentials, secure } = identity;
     let owner_acts = credentials.euid == credentials.uid && credentials.egid == credentials.gid;
-    process.dumpable.store(u32::from(owner_acts && !secure && !unreadable), Relaxed);
+    let owner = credentials.user_namespace.clone();
+    process.set_privacy(Privacy::new(owner_acts && !secure && !unreadable, owner));
     if secure || super::credentials::differs_in_power(&before, &credentials) {
         task.parent_death_signal.store(0, Relaxed);
     }

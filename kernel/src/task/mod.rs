@@ -9,7 +9,7 @@
 //!   file, and [`signal_file`] are its signals as one;
 //! * [`timers`] are those that belong to a process, and [`cpu_time`] what some of them go by;
 //! * [`futex`] is how threads wait for each other;
-//! * [`limits`], [`cpu_time`] and [`credentials`] say what it may use, has used, and who it is; [`identity`] is what the machine
+//! * [`limits`], [`cpu_time`], [`credentials`] and [`privacy`] say what it may use, has used, who it is, and who may look into it; [`identity`] is what the machine
 //!   says of itself.
 
 pub mod attention;
@@ -28,6 +28,7 @@ pub mod kinship;
 pub mod limits;
 mod out_of_memory;
 pub mod pidfd;
+pub mod privacy;
 pub mod process;
 pub mod reap;
 pub mod sched;

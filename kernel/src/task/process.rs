@@ -7,6 +7,7 @@ use super::{
     Task, attention,
     cpu_time::{Times, Usage},
     limits::{Limit, Limits, Resource, UNLIMITED},
+    privacy::Privacy,
     signal::Pending,
     status::Status,
     timers::{
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     abi::{Signal, SignalSet, TaskId},
     fs::{File, Path},
+    ns::user::UserNamespace,
     sync::{Once, SpinLock, WaitQueue},
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
@@ -39,8 +41,8 @@ pub struct Process {
     pub(super) uses_barriers: AtomicBool,
     /// PR_SET_CHILD_SUBREAPER: its descendants' orphans become its children.
     pub(super) is_subreaper: AtomicBool,
-    /// Whether its memory is its user's own: PR_SET_DUMPABLE.
-    pub(super) dumpable: AtomicU32,
+    /// Who may look into its memory; shared by whoever shares that. Nothing is taken inside it.
+    privacy: SpinLock<Arc<Privacy>>,
     /// setitimer(2): made when they are first set.
     interval_timers: [Once<Arc<IntervalTimer>>; Which::COUNT],
     /// RLIMIT_CPU: made when there is such a limit.
@@ -124,17 +126,22 @@ pub struct ProcessBeginning {
 impl Process {
     /// The first one.
     pub fn first(beginning: ProcessBeginning, limits: Limits) -> Self {
-        Self::with(beginning, limits, None)
+        Self::with(beginning, limits, None, Arc::new(Privacy::new(true, UserNamespace::initial())))
     }
 
-    /// One made by `maker`.
-    pub fn made_by(maker: &Process, beginning: ProcessBeginning) -> Self {
-        let process = Self::with(beginning, *maker.limits.lock(), maker.executable.get());
-        process.dumpable.store(maker.dumpable(), Relaxed);
-        process
+    /// One made by `maker`, in the same memory or in a copy of it.
+    pub fn made_by(maker: &Process, beginning: ProcessBeginning, shares_memory: bool) -> Self {
+        let privacy = maker.privacy();
+        let privacy = if shares_memory { privacy } else { Arc::new(privacy.fork()) };
+        Self::with(beginning, *maker.limits.lock(), maker.executable.get(), privacy)
     }
 
-    fn with(beginning: ProcessBeginning, limits: Limits, executable: Option<Arc<File>>) -> Self {
+    fn with(
+        beginning: ProcessBeginning,
+        limits: Limits,
+        executable: Option<Arc<File>>,
+        privacy: Arc<Privacy>,
+    ) -> Self {
         let ProcessBeginning { id, exit_signal, start_time } = beginning;
         Self {
             id,
@@ -145,7 +152,7 @@ impl Process {
             has_executed: AtomicBool::new(false),
             uses_barriers: AtomicBool::new(false),
             is_subreaper: AtomicBool::new(false),
-            dumpable: AtomicU32::new(1),
+            privacy: SpinLock::new(privacy),
             interval_timers: Default::default(),
             processor_limit: Once::new(),
             timers: SpinLock::default(),
@@ -203,14 +210,13 @@ impl Process {
         self.start_time
     }
 
-    /// 1 if its memory is its user's own, prctl(2) PR_GET_DUMPABLE.
-    pub fn dumpable(&self) -> u32 {
-        self.dumpable.load(Relaxed)
+    /// Who may look into its memory.
+    pub fn privacy(&self) -> Arc<Privacy> {
+        self.privacy.get()
     }
 
-    /// PR_SET_DUMPABLE
-    pub fn set_dumpable(&self, dumpable: u32) {
-        self.dumpable.store(dumpable, Relaxed);
+    pub(super) fn set_privacy(&self, privacy: Privacy) {
+        drop(self.privacy.replace(Arc::new(privacy)));
     }
 
     /// PR_GET_CHILD_SUBREAPER

@@ -19,7 +19,7 @@ use crate::{
     abi::TaskId,
     fs::{fd_table::FileTable, path::PathContext},
     mm::AddressSpace,
-    ns::{Credentials, Namespaces},
+    ns::{Access, Credentials, Namespaces},
     sync::SpinLock,
 };
 use alloc::sync::Arc;
@@ -320,7 +320,7 @@ impl Task {
     /// It has become someone else: those who had rights over it before have them no more.
     pub fn forget_parents_rights(&self) {
         self.set_parent_death_signal(0);
-        self.process.set_dumpable(0);
+        self.process.privacy().set_dumpable(0);
     }
 
     /// PR_GET_TIMERSLACK, in nanoseconds.
@@ -373,10 +373,14 @@ impl Task {
         self.no_new_privileges.load(Relaxed) != 0
     }
 
-    /// Whether someone with these credentials may look into it, ptrace(2) PTRACE_MODE_READ_FSCREDS.
-    pub fn may_be_inspected_by(&self, credentials: &Credentials) -> bool {
+    /// Whether someone with these credentials may look into it, ptrace(2) PTRACE_MODE_READ.
+    ///
+    /// The threads of its own process always may; that is for the caller to ask.
+    pub fn may_be_inspected_by(&self, credentials: &Credentials, access: Access) -> bool {
         const OWN: u32 = 1;
-        credentials.may_inspect(&self.credentials(), self.process.dumpable() == OWN)
+        let privacy = self.process.privacy();
+        let hidden = self.space().is_some() && privacy.dumpable() != OWN;
+        credentials.may_inspect(&self.credentials(), hidden.then_some(privacy.owner()), access)
     }
 
     /// Looks at its user's account.

@@ -81,9 +81,10 @@ pub fn sysinfo() -> String {
 pub fn boot_time() -> String {
     let text = file::read("/proc/stat").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("btime "));
-    let booted = line.and_then(|word| word.parse::<i64>().ok());
+    let booted = line.and_then(|word| word.parse::<u64>().ok());
     let realtime = time::read_by_call(libc::CLOCK_REALTIME).unwrap_or(0);
-    roughly(booted.map(|booted| realtime - booted * SECOND))
+    // As unsigned it is shown, even when it is before 1970.
+    roughly(booted.map(|booted| realtime - booted.cast_signed() * SECOND))
 }
 
 /// The start of a process, in ticks of the boottime clock as the reader has it. All tasks started a moment ago.

@@ -28,7 +28,8 @@ pub fn text(actor: &dyn Actor) -> Vec<u8> {
         format!("cpu{} {counts}", Hardware::cpu_number()),
         String::from("intr 0"),
         format!("ctxt {}", scheduler.switches),
-        format!("btime {}", booted.div_euclid(NANOSECONDS_PER_SECOND as i64)),
+        // Linux shows a moment before 1970 as the unsigned number that it becomes.
+        format!("btime {}", booted.div_euclid(NANOSECONDS_PER_SECOND as i64) as u64),
         format!("processes {}", tasks.made),
         format!("procs_running {}", scheduler.runnable),
         String::from("procs_blocked 0"),

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     abi::{Errno, Result, TaskId},
     fs::{Actor, Inode, LinkTarget, Path, Positions},
+    ns::Access,
     task::{
         Process, Task,
         limits::{Resource, UNLIMITED},
@@ -75,7 +76,9 @@ impl Someone {
     /// Errors: EACCES unless the actor may look into it, ptrace(2) PTRACE_MODE_READ_FSCREDS; ESRCH.
     fn must_be_inspectable(&self, actor: &dyn Actor) -> Result<Arc<Task>> {
         let task = self.task()?;
-        if task.process().id() == actor.process_id() || task.may_be_inspected_by(&actor.credentials()) {
+        if task.process().id() == actor.process_id()
+            || task.may_be_inspected_by(&actor.credentials(), Access::Files)
+        {
             return Ok(task);
         }
         Err(Errno::EACCES.because("this is for those who may trace the process"))
@@ -95,7 +98,7 @@ impl Subject for Someone {
     fn owner(&self, permissions: u16) -> (u32, u32) {
         let Ok(task) = self.task() else { return (0, 0) };
         // What everybody may see shows whose it is; the rest is root's when the process hides its memory.
-        if permissions != 0o555 && task.process().dumpable() != 1 {
+        if permissions != 0o555 && task.process().privacy().dumpable() != 1 {
             return (0, 0);
         }
         let credentials = task.credentials();
