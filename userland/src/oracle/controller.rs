@@ -114,9 +114,9 @@ impl Controller {
         for task in doomed {
             self.bury(task)?;
         }
-        for task in 0..TASKS.len() {
+        for (task, letter) in TASKS.iter().enumerate() {
             if self.tasks[task].is_alive && self.is_gone(task) {
-                say!("  {} is gone", TASKS[task]);
+                say!("  {letter} is gone");
                 self.bury(task)?;
             }
         }
@@ -265,7 +265,7 @@ impl Controller {
 
     /// Prints the namespaces and offsets of the tasks for which they are not as they were.
     fn print_state(&mut self) {
-        for task in 0..TASKS.len() {
+        for (task, letter) in TASKS.iter().enumerate() {
             if !self.tasks[task].is_alive {
                 continue;
             }
@@ -284,7 +284,7 @@ impl Controller {
             });
             let state = words.join(" ");
             if state != self.tasks[task].state {
-                say!("  {}: {state}", TASKS[task]);
+                say!("  {letter}: {state}");
                 self.tasks[task].state = state;
             }
         }

@@ -125,7 +125,7 @@ impl Facts {
         0,
         10 * SECOND,
         1_000 * SECOND,
-        1_000 * SECOND + SECOND / 2,
+        2_000 * SECOND + SECOND / 2,
         86_400 * SECOND,
         604_800 * SECOND + 999_999_999,
     ];

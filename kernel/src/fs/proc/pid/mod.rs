@@ -42,7 +42,9 @@ use alloc::{
 #[derive(Clone)]
 pub struct Someone {
     number: TaskId,
-    task: Weak<Task>,
+    /// Not the task: when another thread than the first executes a program, it becomes the first, and files of the
+    /// process opened before are its files now.
+    process: Weak<Process>,
     scope: Scope,
 }
 
@@ -58,14 +60,9 @@ enum Scope {
 impl Someone {
     /// The thread. Errors: ESRCH once it was waited for.
     fn task(&self) -> Result<Arc<Task>> {
-        self.task
-            .upgrade()
-            .filter(|_| self.is_present())
+        let task = table::task(self.number);
+        task.filter(|task| core::ptr::eq(Arc::as_ptr(task.process()), self.process.as_ptr()))
             .ok_or_else(|| Errno::ESRCH.because("the task is gone"))
-    }
-
-    fn is_present(&self) -> bool {
-        table::task(self.number).is_some_and(|task| core::ptr::eq(Arc::as_ptr(&task), self.task.as_ptr()))
     }
 
     /// Its process.
@@ -87,7 +84,7 @@ impl Someone {
 
 impl Subject for Someone {
     fn still_there(&self) -> bool {
-        self.is_present()
+        self.task().is_ok()
     }
 
     fn first_number(&self) -> u64 {
@@ -113,8 +110,8 @@ pub fn first_number(number: TaskId) -> u64 {
 
 /// The directory of a number: of a process, or of a thread as if it were one.
 pub fn directory(number: TaskId) -> Option<Arc<dyn Inode>> {
-    let task = Arc::downgrade(&table::task(number)?);
-    let someone = Someone { number, task, scope: Scope::Process };
+    let process = Arc::downgrade(table::task(number)?.process());
+    let someone = Someone { number, process, scope: Scope::Process };
     Some(Arc::new(TableDirectory::top(someone, PROCESS, 0o555)))
 }
 

@@ -20,7 +20,8 @@ pub fn directory(someone: &Someone) -> Arc<dyn Inode> {
 
 impl Names {
     fn thread(&self, task: &Arc<Task>) -> Arc<dyn Inode> {
-        let thread = Someone { number: task.id(), task: Arc::downgrade(task), scope: Scope::Thread };
+        let thread =
+            Someone { number: task.id(), process: Arc::downgrade(task.process()), scope: Scope::Thread };
         Arc::new(TableDirectory::top(thread, THREAD, 0o555))
     }
 }
