@@ -2,9 +2,10 @@
 //! left behind, however it ends.
 
 use anyhow::{Context, Result, bail, ensure};
-use gnomon_tests::pty;
+use gnomon_tests::archive::Archive;
 use gnomon_tests::scenario::outcome;
-use gnomon_tools::workspace::Variant;
+use gnomon_tests::{programs, pty};
+use gnomon_tools::workspace::{self, Variant};
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 type Test = (&'static str, fn() -> Result<()>);
 
 pub fn trials() -> Vec<Trial> {
-    const TESTS: [Test; 11] = [
+    const TESTS: [Test; 12] = [
         ("um_explains_itself", explains_itself),
         ("um_refuses_nonsense", refuses_nonsense),
         ("um_finds_the_archive_beside_it", finds_the_archive),
@@ -32,6 +33,7 @@ pub fn trials() -> Vec<Trial> {
         ("um_leaves_nothing_behind", leaves_nothing_behind),
         ("um_survives_a_killed_program", survives_a_killed_program),
         ("um_panics_when_init_is_killed", panics_when_init_is_killed),
+        ("um_does_without_more_mappings", does_without_more_mappings),
     ];
     TESTS.map(|(name, test)| Trial::ignorable_test(name, move || outcome(test()))).into()
 }
@@ -44,6 +46,10 @@ fn program() -> PathBuf {
 
 /// Runs it to its end with this input.
 fn run(words: &[&str], input: &str) -> Result<Output> {
+    run_patiently(words, input, PATIENCE)
+}
+
+fn run_patiently(words: &[&str], input: &str, patience: Duration) -> Result<Output> {
     let mut command = Command::new(program());
     command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot start gnomon-um")?;
@@ -51,7 +57,7 @@ fn run(words: &[&str], input: &str) -> Result<Output> {
     let (watched, began) = (child.id(), Instant::now());
     let watchdog = std::thread::spawn(move || {
         while alive(watched) {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > patience {
                 let _ = send(watched, Signal::KILL);
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -275,6 +281,23 @@ fn panics_when_init_is_killed() -> Result<()> {
     ensure!(machine.end()?.code() == Some(1), "{}", machine.printed());
     ensure!(machine.is_restored()?, "after a panic the terminal is left raw");
     ensure!(!host_processes.into_iter().any(alive), "processes are left after a panic");
+    Ok(())
+}
+
+/// A host gives a process only so many mappings; a program may need more.
+fn does_without_more_mappings() -> Result<()> {
+    let source = workspace::root().join("tests/programs/user-mode/many-mappings.c");
+    let mut tree = Archive::default_tree()?;
+    let built = programs::build(&[source])?;
+    let program = built.first().context("it is a C program")?;
+    tree.file("/many-mappings", 0o755, std::fs::read(&program.file)?)?;
+    let Archive::File(archive) = Archive::of_bytes("many-mappings.cpio", &tree.to_bytes())? else {
+        bail!("it is a file");
+    };
+    let initrd = format!("initrd={}", archive.display());
+    let words = ["mem=768M", "quiet", "--stats", &initrd, "--", "run", "/many-mappings"];
+    let output = run_patiently(&words, "", Duration::from_secs(120))?;
+    ensure!(said(&output).contains("all pages hold"), "{}", said(&output));
     Ok(())
 }
 

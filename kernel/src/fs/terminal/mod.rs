@@ -20,11 +20,14 @@ use crate::{
     time::{self, HostClock},
 };
 use alloc::sync::Arc;
+use arrayvec::ArrayVec;
 use job_control::Jobs;
 use line_discipline::{Echo, LineDiscipline, Meaning};
-use output::OutputProcessor;
+use output::{OutputProcessor, TAB};
 use termios::{Input, Local, Special, Termios, WindowSize};
 
+/// Bytes of output that are processed at once.
+const CHUNK: usize = 256;
 /// The unit of VTIME, in nanoseconds.
 const TENTH_OF_SECOND: i64 = 100_000_000;
 
@@ -156,7 +159,7 @@ impl Terminal {
 
     fn write(&self, from: &mut Source<'_>) -> Result<usize> {
         let mut done = 0;
-        let mut buffer = [0; 256];
+        let mut buffer = [0; CHUNK];
         while from.remaining() > 0 {
             if self.state.lock().stopped {
                 return if done > 0 {
@@ -171,7 +174,12 @@ impl Terminal {
                 Err(_) => break,
             };
             let state = &mut *self.state.lock();
-            state.output.process(&buffer[..count], &state.termios, &mut |bytes| (self.wire.write)(bytes));
+            // In one piece: on a machine that is a process each is a call to its host.
+            let mut processed = ArrayVec::<u8, { CHUNK * TAB }>::new();
+            state.output.process(&buffer[..count], &state.termios, &mut |bytes| {
+                processed.extend(bytes.iter().copied())
+            });
+            (self.wire.write)(&processed);
             done += count;
         }
         Ok(done)

@@ -9,7 +9,8 @@ pub struct OutputProcessor {
     column: usize,
 }
 
-const TAB: usize = 8;
+/// Columns from one tabulator stop to the next: the most that one byte can become.
+pub const TAB: usize = 8;
 const SPACES: [u8; TAB] = [b' '; TAB];
 
 impl OutputProcessor {
