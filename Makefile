@@ -13,7 +13,7 @@ endif
 QUIET := $(if $(wildcard target/debug/gnomon),--quiet)
 GNOMON := cargo run $(QUIET) --package gnomon-tools --
 
-.PHONY: help run um test oracle image debian check gdb setup clean
+.PHONY: help run um test oracle bench image debian check gdb setup clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -30,6 +30,12 @@ test: ## run every test, on the host and on the booted kernel
 
 oracle: ## compare 10 000 random sequences of calls on this system's Linux and on the user-mode machine
 	@$(GNOMON) oracle
+
+bench: ## measure beside Linux, user-mode Linux and this host; GROUP=clocks, or make bench-clocks, for one group
+	@$(GNOMON) bench $(GROUP)
+
+bench-%:
+	@$(GNOMON) bench $*
 
 image: ## build target/image/{vdso.so,gnomon.elf,gnomon-um,initramfs.cpio} and nothing else
 	@$(GNOMON) image

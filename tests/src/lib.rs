@@ -13,7 +13,6 @@
 pub mod archive;
 pub mod backend;
 pub mod boot;
-pub mod debian;
 pub mod failure;
 pub mod figures;
 pub mod ktap;

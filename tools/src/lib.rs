@@ -6,11 +6,13 @@
 //! here reads what the other side would read.
 
 pub mod archive;
+pub mod bench;
 pub mod check;
 pub mod command;
 pub mod gdb;
 pub mod image;
 pub mod machine;
+pub mod peers;
 pub mod run;
 pub mod setup;
 pub mod symbols;

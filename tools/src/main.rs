@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gnomon_tools::{check, gdb, image, run, setup, test, user_mode, vdso, workspace};
+use gnomon_tools::{bench, check, gdb, image, run, setup, test, user_mode, vdso, workspace};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,6 +51,8 @@ enum Command {
         #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
         sequences: u32,
     },
+    /// Measure Gnomon beside Debian's Linux, user-mode Linux and this host, and print ratios
+    Bench(bench::Options),
     /// Look at format, lints and documentation, warnings counting as errors
     Check,
     /// Boot the image under gdb, stopped before its first instruction
@@ -83,6 +85,7 @@ fn run(command: Command) -> Result<()> {
         Command::Um { options, timeout } => user_mode::run(&options, Duration::from_secs(timeout)),
         Command::Test => test::everything(),
         Command::Oracle { sequences } => test::oracle(sequences),
+        Command::Bench(options) => bench::run(&options),
         Command::Check => check::everything(),
         Command::Gdb(options) => gdb::run(&options),
         Command::Vdso { file } => vdso::main(&[file.into()]),

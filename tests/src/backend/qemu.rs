@@ -6,12 +6,12 @@
 
 use super::{Backend, Ending, Guest};
 use crate::boot::Boot;
-use crate::debian;
+
 use crate::failure::{Result, skip};
 use crate::symbols::Symbols;
 use anyhow::{Context, bail};
 use gnomon_tools::machine::{Console, Machine};
-use gnomon_tools::workspace;
+use gnomon_tools::{peers, workspace};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -38,7 +38,7 @@ pub enum Qemu {
 impl Qemu {
     fn kernel(&self, boot: &Boot) -> Result<PathBuf> {
         match self {
-            Qemu::Debian => debian::kernel().or_else(|error| skip(format!("no Debian kernel: {error:#}"))),
+            Qemu::Debian => peers::linux().or_else(|error| skip(format!("no Debian kernel: {error:#}"))),
             Qemu::Gnomon => {
                 let path = boot.kernel.image_directory().join("gnomon.elf");
                 if !path.exists() {

@@ -12,10 +12,12 @@ mod clocks;
 mod growth;
 mod lateness;
 mod processes;
+mod size;
 
 use crate::system::errno::Errno;
 use crate::{complain, say};
 use std::ffi::OsString;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What a row's work is called with: how many rounds to make. A loop inside costs less than a call for each round.
 type Work = Box<dyn FnMut(u32) -> Result<(), Errno>>;
@@ -42,8 +44,17 @@ fn ticks() -> u64 {
     }
 }
 
-/// Prints a row's figures: a name, the unit, how many, and the least, the median, the ninetieth of a hundred, the most.
+/// Whether every sample is printed, for a program that makes more of them than [`report`] does.
+static ALL_SAMPLES: AtomicBool = AtomicBool::new(false);
+
+/// Prints a row's figures: a name, the unit, how many, and the least, the median, the ninetieth of a hundred, the most. Or
+/// the name, the unit, `=`, and every sample.
 fn report(name: &str, unit: &str, mut samples: Vec<f64>) {
+    if ALL_SAMPLES.load(Relaxed) {
+        let samples: String = samples.iter().map(|sample| format!(" {sample:.2}")).collect();
+        say!("{name} {unit} ={samples}");
+        return;
+    }
     samples.sort_by(f64::total_cmp);
     let Some(last) = samples.len().checked_sub(1) else { return };
     let [least, median, ninetieth, most] =
@@ -74,8 +85,9 @@ fn rows() -> impl Iterator<Item = &'static Row> {
     calls::ROWS.iter().chain(processes::ROWS)
 }
 
-const USAGE: &str = "usage: measure [--speed N] [--list] [NAME...]: all rows, or these; `clocks`, `lateness` and \
-                     `growth` are groups\n       N divides the number of rounds";
+const USAGE: &str = "usage: measure [--speed N] [--samples] [--list] [NAME...]: all rows, or these; `calls`, `clocks`, \
+                     `lateness`,\n       `size` and `growth` are groups\n       N divides the number of rounds; \
+                     --samples prints every sample";
 
 /// The program. What cannot be measured on this kernel is a line `NAME absent REASON`.
 pub fn main(arguments: &[OsString]) -> i32 {
@@ -92,10 +104,12 @@ pub fn main(arguments: &[OsString]) -> i32 {
                 GROUPS.iter().for_each(|(name, _)| say!("{name}"));
                 return 0;
             }
+            "--samples" => ALL_SAMPLES.store(true, Relaxed),
             "--speed" => match words.next().and_then(|number| number.parse().ok()) {
                 Some(number) if number > 0 => speed = number,
                 _ => return usage(),
             },
+            "calls" => wanted.extend(rows().map(|row| row.name)),
             name if GROUPS.iter().any(|(group, _)| *group == name) || rows().any(|row| row.name == name) => {
                 wanted.push(name);
             }
@@ -125,7 +139,7 @@ type Group = fn(u32) -> Result<(), Errno>;
 
 /// What measures in a way of its own, by name.
 const GROUPS: &[(&str, Group)] =
-    &[("clocks", clocks::run), ("lateness", lateness::run), ("growth", growth::run)];
+    &[("clocks", clocks::run), ("lateness", lateness::run), ("size", size::run), ("growth", growth::run)];
 
 fn absent(name: &str, why: Errno) {
     say!("{name} absent {why}");
