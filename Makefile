@@ -13,7 +13,7 @@ endif
 QUIET := $(if $(wildcard target/debug/gnomon),--quiet)
 GNOMON := cargo run $(QUIET) --package gnomon-tools --
 
-.PHONY: help run um test oracle bench image debian check gdb setup clean
+.PHONY: help run um test oracle bench image debian support check gdb setup clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -42,6 +42,9 @@ image: ## build target/image/{vdso.so,gnomon.elf,gnomon-um,initramfs.cpio} and n
 
 debian: ## build target/image/debian.cpio, an archive with Debian's own programs (bash, coreutils, python3 ...)
 	@$(GNOMON) debian
+
+support: ## write target/support.md: every system call, what of it there is, and which self-tests make it
+	@$(GNOMON) support
 
 check: ## format, lints and documentation, warnings counting as errors
 	@$(GNOMON) check

@@ -15,6 +15,7 @@ pub mod machine;
 pub mod peers;
 pub mod run;
 pub mod setup;
+pub mod support;
 pub mod symbols;
 pub mod terminal;
 pub mod test;

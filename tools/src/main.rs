@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gnomon_tools::{bench, check, gdb, image, run, setup, test, user_mode, vdso, workspace};
+use gnomon_tools::{bench, check, gdb, image, run, setup, support, test, user_mode, vdso, workspace};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,6 +43,8 @@ enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 120)]
         timeout: u64,
     },
+    /// Write target/support.md: every system call, what of it there is, and which self-tests make it
+    Support,
     /// Run every test
     Test,
     /// Compare random sequences of calls on this host's Linux and on the user-mode machine
@@ -83,6 +85,7 @@ fn run(command: Command) -> Result<()> {
         Command::Debian => image::debian_archive().map(drop),
         Command::Run { options, timeout } => run::run(&options, Duration::from_secs(timeout)),
         Command::Um { options, timeout } => user_mode::run(&options, Duration::from_secs(timeout)),
+        Command::Support => support::write(),
         Command::Test => test::everything(),
         Command::Oracle { sequences } => test::oracle(sequences),
         Command::Bench(options) => bench::run(&options),
