@@ -10,14 +10,14 @@ use gnomon_tests::boot::Boot;
 use gnomon_tests::failure::skip;
 use gnomon_tests::figures;
 use gnomon_tests::machine::{Machine, PROMPT};
-use gnomon_tests::oracle::{both, difference, facts, sequences, shrink, steps};
+use gnomon_tests::oracle::{all_differences, both, difference, facts, sequences, shrink, steps};
 use gnomon_tests::scenario::{Scenario, scenario};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 pub fn scenarios() -> Vec<Scenario> {
-    vec![scenario("oracle_random", &GNOMON, random)]
+    vec![scenario("oracle_tables", &GNOMON, tables), scenario("oracle_random", &GNOMON, random)]
 }
 
 /// Says how many sequences to try.
@@ -55,6 +55,26 @@ fn linux(arguments: &[&str]) -> Result<String> {
     let text = printed(&mut Machine::new(&Linux, "oracle"), arguments)?;
     all.insert(key, text.clone());
     Ok(text)
+}
+
+fn tables(m: &mut Machine) -> Result<()> {
+    let (theirs, ours) = (linux(&["tables"])?, printed(m, &["tables"])?);
+    let (theirs, ours) = (facts(&theirs), facts(&ours));
+    ensure!(theirs.len() > 1000, "only {} facts", theirs.len());
+    let (differing, reasons) = all_differences(&theirs, &ours);
+    figures::note(format!(
+        "oracle_tables::{}: {} facts, {} differ on purpose",
+        m.backend(),
+        theirs.len(),
+        reasons.len()
+    ));
+    ensure!(
+        differing.is_empty(),
+        "{} facts differ from Linux:\n  {}",
+        differing.len(),
+        differing.join("\n  ")
+    );
+    Ok(())
 }
 
 fn random(m: &mut Machine) -> Result<()> {

@@ -19,7 +19,20 @@ pub struct Intended {
 }
 
 /// Everything that Gnomon does otherwise than Linux on purpose and that the oracle's programs can see.
-pub const INTENDED: &[Intended] = &[];
+pub const INTENDED: &[Intended] = &[
+    Intended {
+        fact: "nsfs: ioctl 0x8010b70b",
+        linux: "EPERM 0",
+        gnomon: "EINVAL 0",
+        reason: "these programs run in a PID namespace on Linux, from which nobody may ask for the next mount namespace",
+    },
+    Intended {
+        fact: "nsfs: ioctl 0x8010b70c",
+        linux: "EPERM 0",
+        gnomon: "EINVAL 0",
+        reason: "the same for the mount namespace before",
+    },
+];
 
 /// The row that explains a pair of differing lines.
 pub fn intended(linux: &str, gnomon: &str) -> Option<&'static Intended> {
@@ -67,6 +80,28 @@ pub fn difference(linux: &[&str], gnomon: &[&str]) -> Option<usize> {
         (Some(linux), Some(gnomon)) if intended(linux, gnomon).is_some() => None,
         _ => Some(line),
     }
+}
+
+/// All lines that differ, as pairs, without those that are meant to; and the reasons of these.
+///
+/// For tables, where every line stands alone.
+pub fn all_differences(linux: &[&str], gnomon: &[&str]) -> (Vec<String>, Vec<&'static str>) {
+    let (mut differing, mut reasons) = (Vec::new(), Vec::new());
+    for line in 0..linux.len().max(gnomon.len()) {
+        let (one, other) = (linux.get(line).copied(), gnomon.get(line).copied());
+        match (one, other) {
+            _ if one == other => {}
+            (Some(one), Some(other)) if intended(one, other).is_some() => {
+                reasons.extend(intended(one, other).map(|row| row.reason));
+            }
+            _ => differing.push(format!(
+                "{}\n    but here {}",
+                one.unwrap_or("nothing"),
+                other.unwrap_or("nothing")
+            )),
+        }
+    }
+    (differing, reasons)
 }
 
 /// The steps in the lines of a sequence, without results.
@@ -145,6 +180,15 @@ mod tests {
         assert_eq!(difference(&["a", "b"], &["a", "c"]), Some(1));
         assert_eq!(difference(&["a", "b"], &["a"]), Some(1));
         assert_eq!(difference(&[], &["a"]), Some(0));
+    }
+
+    #[test]
+    fn what_is_meant_to_differ_has_a_reason() {
+        let row = &INTENDED[0];
+        let [linux, gnomon] = [row.linux, row.gnomon].map(|result| format!("{} = {result}", row.fact));
+        let (differing, reasons) = all_differences(&["x = 1", &linux], &["x = 2", &gnomon]);
+        assert_eq!((differing.len(), reasons), (1, vec![row.reason]));
+        assert_eq!(all_differences(&[&linux], &["another = EINVAL"]).0.len(), 1);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Handle {
                 Self::Time(_) => Err(Errno::EINVAL.because("only user namespaces have an owner's id")),
             },
             NS_GET_ID => Ok(Answer::Id(self.unique_id())),
-            _ if is_for_mount_or_pid_namespaces(command) => {
+            _ if OF_MOUNT_OR_PID_NAMESPACES.contains(&command) => {
                 Err(Errno::EINVAL.because("this ioctl is for mount or pid namespaces"))
             }
             _ => Err(Errno::ENOTTY),
@@ -104,8 +104,6 @@ impl Handle {
     }
 }
 
-/// Numbers 5 to 12 of the ioctls ask mount and pid namespaces.
-fn is_for_mount_or_pid_namespaces(command: u32) -> bool {
-    const KIND: u32 = 0xb7;
-    (command >> 8) & 0xff == KIND && (5..=12).contains(&(command & 0xff))
-}
+/// What is asked of mount and pid namespaces: numbers 5 to 12, each with the size of its answer in it.
+const OF_MOUNT_OR_PID_NAMESPACES: [u32; 8] =
+    [0x8008_b705, 0x8004_b706, 0x8004_b707, 0x8004_b708, 0x8004_b709, 0x8010_b70a, 0x8010_b70b, 0x8010_b70c];

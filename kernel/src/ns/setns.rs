@@ -15,22 +15,23 @@ pub struct Company {
     pub owns_file_system_context: bool,
 }
 
-/// Joins a time namespace: the bundle afterwards. `credentials` are those the caller will have (with CLONE_NEWUSER in the
-/// same call, the new ones).
+/// Joins a time namespace: the bundle afterwards. `home` is the user namespace the caller will be in: its own, or with
+/// CLONE_NEWUSER in the same call the new one.
 ///
 /// Errors, in this order: EUSERS when memory is shared, whose pages another task reads; EPERM without CAP_SYS_ADMIN both
-/// over the namespace and in the caller's own user namespace.
+/// over the namespace and in that user namespace, each as the caller is when it calls.
 pub fn join_time(
     bundle: &Namespaces,
     target: &Arc<Time>,
     credentials: &Credentials,
+    home: &Arc<UserNamespace>,
     company: Company,
 ) -> Result<Arc<Namespaces>> {
     if !company.is_alone {
         return Err(Errno::EUSERS.because("tasks that share memory cannot be in different time namespaces"));
     }
     if !credentials.capable_in(target.owner(), Capability::SYS_ADMIN)
-        || !credentials.capable(Capability::SYS_ADMIN)
+        || !credentials.capable_in(home, Capability::SYS_ADMIN)
     {
         return Err(Errno::EPERM.because("joining takes CAP_SYS_ADMIN over the namespace and in one's own"));
     }

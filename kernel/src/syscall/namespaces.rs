@@ -13,7 +13,7 @@ use crate::{
         setns::{self, Company},
         user::UserNamespace,
     },
-    task::{self, Process},
+    task::{self, Process, credentials::differs_in_power},
 };
 use alloc::sync::Arc;
 use bitflags::bitflags;
@@ -204,13 +204,16 @@ fn namespaces_of(process: &Process, kinds: i32, caller: &Caller<'_>) -> Result<a
 
 fn join(caller: &mut Caller<'_>, handles: &[Handle]) -> Result<usize> {
     let company = company(caller)?;
-    let mut credentials = caller.credentials();
+    let before = caller.credentials();
+    let mut credentials = before.clone();
     let mut namespaces = None;
     for handle in handles {
         match handle {
             Handle::User(target) => credentials = Arc::new(setns::join_user(target, &credentials, company)?),
             Handle::Time(target) => {
-                namespaces = Some(setns::join_time(&*caller.namespaces()?, target, &credentials, company)?);
+                let home = &credentials.user_namespace;
+                let bundle = &*caller.namespaces()?;
+                namespaces = Some(setns::join_time(bundle, target, &before, home, company)?);
             }
         }
     }
@@ -218,6 +221,9 @@ fn join(caller: &mut Caller<'_>, handles: &[Handle]) -> Result<usize> {
     if let Some(namespaces) = namespaces {
         caller.space.enter_namespace(namespaces.special_source());
         caller.task.set_namespaces(namespaces);
+    }
+    if differs_in_power(&before, &credentials) {
+        caller.task.forget_parents_rights();
     }
     caller.task.set_credentials(credentials);
     Ok(0)

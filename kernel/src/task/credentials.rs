@@ -8,6 +8,7 @@ use crate::{
     abi::{Errno, Result},
     ns::{Capability, CapabilitySet, Credentials},
 };
+use alloc::sync::Arc;
 
 /// SECBIT_NOROOT: user id 0 gives no capabilities at exec.
 pub const NO_ROOT: u32 = 1;
@@ -275,7 +276,23 @@ pub fn set_secure_bits(old: &Credentials, bits: u32) -> Result<Credentials> {
 /// its user's own no more, and a death signal its parent may send is forgotten.
 pub fn differs_in_power(old: &Credentials, new: &Credentials) -> bool {
     let acting = |who: &Credentials| [who.euid, who.egid, who.fsuid, who.fsgid];
-    acting(old) != acting(new) || !old.permitted.covers(new.permitted)
+    acting(old) != acting(new) || !covers_in_its_place(old, new)
+}
+
+/// Whether the old credentials could do all that the new ones can. Over a user namespace of his own, at whatever depth,
+/// its maker could do everything before he was in it; over somebody else's not.
+fn covers_in_its_place(old: &Credentials, new: &Credentials) -> bool {
+    if Arc::ptr_eq(&old.user_namespace, &new.user_namespace) {
+        return old.permitted.covers(new.permitted);
+    }
+    let mut namespace = &new.user_namespace;
+    while let Some(parent) = namespace.parent() {
+        if Arc::ptr_eq(parent, &old.user_namespace) && namespace.owner() == old.euid {
+            return true;
+        }
+        namespace = parent;
+    }
+    false
 }
 
 #[cfg(test)]

@@ -251,8 +251,9 @@ fn replace(caller: &mut Caller<'_>, prepared: Prepared, path: &[u8]) -> Result<(
     let AfterExec { credentials, secure } = identity;
     let owner_acts = credentials.euid == credentials.uid && credentials.egid == credentials.gid;
     let owner = credentials.user_namespace.clone();
-    process.set_privacy(Privacy::new(owner_acts && !secure && !unreadable, owner));
-    if secure || super::credentials::differs_in_power(&before, &credentials) {
+    let more_powerful = super::credentials::differs_in_power(&before, &credentials);
+    process.set_privacy(Privacy::new(owner_acts && !more_powerful && !unreadable, owner));
+    if secure || more_powerful {
         task.parent_death_signal.store(0, Relaxed);
     }
     task.set_credentials(Arc::new(credentials));

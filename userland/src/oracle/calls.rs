@@ -354,7 +354,8 @@ const FLAGS: &[(&str, u64)] = &[
     ("O_PATH", libc::O_PATH as u64),
 ];
 
-fn flags(text: &str) -> u64 {
+/// The value of flags as written.
+pub fn flags(text: &str) -> u64 {
     text.split('|').fold(0, |all, word| {
         all | FLAGS.iter().find(|(name, _)| *name == word).map_or_else(|| number(word), |(_, value)| *value)
     })

@@ -9,6 +9,7 @@ mod controller;
 mod facts;
 mod random;
 mod step;
+mod tables;
 mod times;
 mod worker;
 
@@ -19,7 +20,8 @@ use std::ffi::OsString;
 use step::Step;
 
 const USAGE: &str = "\
-usage: oracle random SEED COUNT | oracle replay FILE
+usage: oracle tables | oracle random SEED COUNT | oracle replay FILE
+  tables  every rule of time namespaces, a fact a line
   random  the sequences of COUNT seeds from SEED up: each step, its result, and what it changed
   replay  the steps in FILE (lines as `random` prints them; what follows ` = ` is not read)";
 
@@ -30,6 +32,15 @@ pub fn main(arguments: &[OsString]) -> i32 {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let number = |word: &str| word.parse::<u64>().ok();
     match words[..] {
+        ["tables"] => {
+            wait_for_uptime();
+            if let Err(errno) = tables::print() {
+                complain!("oracle: {}", errno.sentence());
+                return 1;
+            }
+            say!("tables done");
+            0
+        }
         ["random", seed, count] if number(seed).is_some() && number(count).is_some() => {
             let (seed, count) = (number(seed).unwrap_or(0), number(count).unwrap_or(0));
             wait_for_uptime();
