@@ -114,7 +114,8 @@ pub fn expiries() {
 
 /// What is read, outside and inside.
 pub fn conversions(facts: &Facts) {
-    let rows: [(&str, fn() -> String); 4] = [
+    type Reading = fn() -> String;
+    let rows: [(&str, Reading); 4] = [
         ("clocks", times::clocks),
         ("/proc/uptime", times::uptime),
         ("sysinfo", times::sysinfo),

@@ -143,8 +143,11 @@ pub fn legacy_clone() {
     }
 }
 
+/// A way to get a descriptor.
+type Opening = fn() -> Result<i32, Errno>;
+
 /// What setns is given: a name and a descriptor.
-const JOINED: [(&str, fn() -> Result<i32, Errno>); 9] = [
+const JOINED: [(&str, Opening); 9] = [
     ("no descriptor", || Ok(-1)),
     ("a closed descriptor", || Ok(900)),
     ("ns/time", || file::open(TIME, libc::O_RDONLY)),
