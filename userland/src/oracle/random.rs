@@ -134,6 +134,6 @@ mod tests {
         // Not all: one whose first task ends at once has nobody to go on.
         let with_tasks = (0..50).filter(|seed| sequence(*seed).iter().any(|step| step.made_task().is_some()));
         let count = with_tasks.count();
-        assert!(count >= 45, "only {count} of 50 sequences make a task");
+        assert!(count >= 40, "only {count} of 50 sequences make a task");
     }
 }
