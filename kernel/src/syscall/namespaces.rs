@@ -84,10 +84,12 @@ impl Shares {
 }
 
 fn company(caller: &Caller<'_>) -> Result<Company> {
-    let is_single_threaded = caller.task.process().thread_count() == 1;
+    let process = caller.task.process();
+    let is_only_one = process.thread_count() == 1;
     Ok(Company {
-        is_single_threaded,
-        is_alone: is_single_threaded && !caller.task.shares_memory(),
+        // A first thread that has exited before the others is still one of the process.
+        is_single_threaded: is_only_one && caller.task.id() == process.id(),
+        is_alone: is_only_one && !caller.task.shares_memory(),
         owns_file_system_context: !caller.task.shares_filesystem(),
     })
 }

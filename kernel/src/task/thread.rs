@@ -19,7 +19,7 @@ use crate::{
     abi::TaskId,
     fs::{fd_table::FileTable, path::PathContext},
     mm::AddressSpace,
-    ns::{Access, Credentials, Namespaces},
+    ns::{Access, Credentials, Namespaces, user::UserNamespace},
     sync::SpinLock,
 };
 use alloc::sync::Arc;
@@ -379,8 +379,10 @@ impl Task {
     pub fn may_be_inspected_by(&self, credentials: &Credentials, access: Access) -> bool {
         const OWN: u32 = 1;
         let privacy = self.process.privacy();
-        let hidden = self.space().is_some() && privacy.dumpable() != OWN;
-        credentials.may_inspect(&self.credentials(), hidden.then_some(privacy.owner()), access)
+        let hidden = privacy.dumpable() != OWN;
+        // Memory that is gone stays hidden, and belongs to nobody but the machine.
+        let owner = if self.space().is_some() { privacy.owner().clone() } else { UserNamespace::initial() };
+        credentials.may_inspect(&self.credentials(), hidden.then_some(&owner), access)
     }
 
     /// Looks at its user's account.

@@ -135,12 +135,13 @@ impl Controller {
             "exit" => vec![step.task],
             "kill" => {
                 let target = step.arguments.first().and_then(|letter| super::step::task_index(letter));
-                let target = target.filter(|target| self.tasks[*target].is_alive);
                 // Whether it is permitted is the kernel's to say: only one's own end is certain.
                 let own = self.tasks[step.task].process;
-                target
-                    .filter(|target| self.tasks[*target].process == own)
-                    .map_or(Vec::new(), |_| of_process(own))
+                let is_own = |target: usize| {
+                    let is_meant = |task: &Task| task.id == self.facts.ids[target] && task.process == own;
+                    self.tasks.iter().any(|task| task.is_alive && is_meant(task))
+                };
+                target.filter(|target| is_own(*target)).map_or(Vec::new(), |_| of_process(own))
             }
             _ => Vec::new(),
         }
@@ -197,8 +198,11 @@ impl Controller {
             (None, "kill") => {
                 let (_, answer) = self.receive(&[step.task])?;
                 let target = step.arguments.first().and_then(|letter| super::step::task_index(letter))?;
-                if answer == "0" && self.tasks[target].is_alive {
-                    let process = self.tasks[target].process;
+                // By its id, which after an exec may be that of another letter.
+                let id = self.facts.ids[target];
+                let process =
+                    self.tasks.iter().find(|task| task.is_alive && task.id == id).map(|task| task.process);
+                if let (true, Some(process)) = (answer == "0", process) {
                     for task in 0..TASKS.len() {
                         if self.tasks[task].is_alive && self.tasks[task].process == process {
                             self.bury(task)?;

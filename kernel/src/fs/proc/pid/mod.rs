@@ -94,12 +94,21 @@ impl Subject for Someone {
 
     fn owner(&self, permissions: u16) -> (u32, u32) {
         let Ok(task) = self.task() else { return (0, 0) };
-        // What everybody may see shows whose it is; the rest is root's when the process hides its memory.
-        if permissions != 0o555 && task.process().privacy().dumpable() != 1 {
+        let credentials = task.credentials();
+        let acting = (credentials.euid, credentials.egid);
+        // What everybody may see shows whose it is. The rest is root's when the process hides its memory: that of the user
+        // namespace to which the memory belongs, and the machine's once the memory is gone.
+        if permissions == 0o555 {
+            return acting;
+        }
+        if task.space().is_none() {
             return (0, 0);
         }
-        let credentials = task.credentials();
-        (credentials.euid, credentials.egid)
+        let privacy = task.process().privacy();
+        match privacy.dumpable() {
+            1 => acting,
+            _ => (privacy.owner().user(0).unwrap_or(0), privacy.owner().group(0).unwrap_or(0)),
+        }
     }
 }
 
