@@ -63,7 +63,7 @@ impl Bench {
             }
         }
         let scripts: Vec<_> = scripts.into_iter().collect();
-        let kit = Kit::new(&scripts, cpu)?;
+        let kit = Kit::new(&scripts, cpu, host.ticks_per_nanosecond)?;
         for peer in [Peer::Linux, Peer::UserModeLinux] {
             if let Some(why) = kit.obstacle(peer) {
                 say(format_args!("{} is not measured: {why}", peer.name()));

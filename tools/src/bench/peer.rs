@@ -77,6 +77,8 @@ pub struct Kit {
     pub user_mode_linux: Result<PathBuf, String>,
     /// The CPU that native machines run on.
     pub cpu: usize,
+    /// How fast its counter runs.
+    ticks_per_nanosecond: f64,
 }
 
 /// Where the scripts lie in the archive, and the report on the host.
@@ -85,7 +87,7 @@ pub const FOLDER: &str = "bench";
 impl Kit {
     /// Builds ours, brings the others, and writes the archive. `scripts`: a name and a command line each. User-mode Linux
     /// appends words of its own to init's arguments, and a script is what ignores them.
-    pub fn new(scripts: &[(String, String)], cpu: usize) -> Result<Kit> {
+    pub fn new(scripts: &[(String, String)], cpu: usize, ticks_per_nanosecond: f64) -> Result<Kit> {
         let image = image::build(Variant::WithTimeNamespaces, &image::ALL)?;
         let userland = image::userland()?;
         let mut tree = archive::contents::default_archive(&userland)?;
@@ -99,7 +101,7 @@ impl Kit {
         std::fs::write(&archive, tree.to_bytes()).context("the archive was not written")?;
         let brought = |result: Result<PathBuf>| result.map_err(|error| format!("{error:#}"));
         let (linux, user_mode_linux) = (brought(peers::linux()), brought(peers::user_mode_linux()));
-        Ok(Kit { image, userland, archive, linux, user_mode_linux, cpu })
+        Ok(Kit { image, userland, archive, linux, user_mode_linux, cpu, ticks_per_nanosecond })
     }
 
     /// Why a machine cannot be measured.
@@ -161,14 +163,23 @@ impl Kit {
         let is_linux = matches!(peer, Peer::Linux | Peer::LinuxMicrovm);
         let is_microvm = matches!(peer, Peer::GnomonMicrovm | Peer::LinuxMicrovm);
         let counting = ["-icount", "shift=0,sleep=off"].map(String::from);
+        let mut words = vec!["quiet".to_string()];
+        if is_linux {
+            // Without `tsc=reliable` Linux distrusts an emulated counter, and its vDSO makes system calls; `panic=-1`
+            // with `-no-reboot` ends QEMU at a panic.
+            words.extend(["panic=-1", "tsc=reliable"].map(String::from));
+        }
+        if peer == Peer::LinuxMicrovm {
+            // It measures the counter with a timer that a microvm has only in part, and hangs if the host is busy
+            // meanwhile. QEMU's counter is the host's.
+            words.push(format!("tsc_early_khz={:.0}", self.ticks_per_nanosecond * 1e6));
+        }
         Machine {
             kernel,
             archive: Some(self.archive.clone()),
             board: if is_microvm { Board::Microvm } else { Board::Q35 },
             memory: format!("{}M", errand.memory),
-            // Without `tsc=reliable` Linux distrusts an emulated counter, and its vDSO makes system calls;
-            // `panic=-1` with `-no-reboot` ends QEMU at a panic.
-            append: if is_linux { "panic=-1 tsc=reliable quiet".into() } else { "quiet".into() },
+            append: words.join(" "),
             init: errand.init.clone(),
             more: if errand.counted { counting.to_vec() } else { Vec::new() },
             ..Machine::new(self.image.clone())

@@ -36,6 +36,9 @@ pub struct Noise {
     pub noisy: bool,
 }
 
+/// Where it is told what a namespace adds: natively ours and the host's, counted ours and Linux's.
+pub const OVERHEADS: [Peer; 4] = [Peer::UserMode, Peer::Host, Peer::Gnomon, Peer::Linux];
+
 /// On a quiet machine nine of ten batches take hardly more than the least: a few hundredths.
 const QUIET: f64 = 0.15;
 
@@ -81,6 +84,14 @@ impl Report {
             }
         }
         rows
+    }
+
+    /// What a namespace adds to each reading through the vDSO on each machine of [`OVERHEADS`], in hundredths.
+    pub fn overheads(&self) -> Vec<(&str, [Option<f64>; 4])> {
+        let rows = self.rows(Group::Clocks, &OVERHEADS).into_iter();
+        let rows = rows.filter(|row| row.starts_with("vdso:") && !row.ends_with("@namespace"));
+        let of = |row, peer| Some(targets::overhead(&self.series, peer, row)? * 100.0);
+        rows.map(|row| (row, OVERHEADS.map(|peer| of(row, peer)))).collect()
     }
 
     /// What the noise means, in a sentence.

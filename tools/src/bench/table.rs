@@ -1,7 +1,7 @@
 //! The report on a terminal: a table for each group and kind of machine, and the promises at the end.
 
 use super::group::{self, Group, View};
-use super::report::Report;
+use super::report::{OVERHEADS, Report};
 use super::series::{Series, Unit};
 use std::fmt::Write;
 
@@ -11,6 +11,9 @@ pub fn text(report: &Report) -> String {
     for group in group::ALL {
         for view in group.views() {
             table(&mut out, report, group, view);
+        }
+        if group == Group::Clocks {
+            overheads(&mut out, report);
         }
     }
     promises(&mut out, report);
@@ -87,6 +90,20 @@ fn table(out: &mut String, report: &Report, group: Group, view: &View) {
             let _ = write!(line, " {ratio:>22}");
         }
         let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+/// What a namespace adds, in hundredths.
+fn overheads(out: &mut String, report: &Report) {
+    let rows = report.overheads();
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\nWhat a namespace adds to a reading: natively in time, in QEMU in instructions");
+    let _ = writeln!(out, "%{:21} {}", "", OVERHEADS.map(|peer| format!("{:>12}", peer.name())).join(" "));
+    for (row, figures) in rows {
+        let cells = figures.map(|figure| format!("{:>12}", figure.map_or("-".into(), number)));
+        let _ = writeln!(out, "{row:22} {}", cells.join(" "));
     }
 }
 

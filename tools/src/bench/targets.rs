@@ -71,7 +71,8 @@ fn worst(promise: &str, limit: f64, figures: impl Iterator<Item = (String, f64)>
 }
 
 /// What a namespace adds to a reading, as a part of it.
-fn overhead(series: Measured, peer: Peer, row: &str) -> Option<f64> {
+pub fn overhead(series: &[Series], peer: Peer, row: &str) -> Option<f64> {
+    let series = Measured(series);
     Some(series.figure(peer, &format!("{row}@namespace"))? / series.figure(peer, row)? - 1.0)
 }
 
@@ -85,10 +86,10 @@ fn clocks(series: Measured) -> Vec<Verdict> {
     let outside = || vdso(Peer::UserMode).filter(|row| !row.ends_with("@namespace"));
     let fine = outside().filter(|row| !row.ends_with("_COARSE"));
     let coarse = outside().filter(|row| row.ends_with("_COARSE"));
-    let ours = |row: String| Some((row.clone(), overhead(series, Peer::UserMode, &row)?));
+    let ours = |row: String| Some((row.clone(), overhead(series.0, Peer::UserMode, &row)?));
     let beside_hosts = |row: String| {
-        let host = overhead(series, Peer::Host, &row)?;
-        Some((row.clone(), overhead(series, Peer::UserMode, &row)? / host))
+        let host = overhead(series.0, Peer::Host, &row)?;
+        Some((row.clone(), overhead(series.0, Peer::UserMode, &row)? / host))
     };
     [
         worst("vDSO readings, natively, of the host's at most", 1.0, of(Peer::UserMode, Peer::Host, false)),

@@ -7,7 +7,7 @@ mod plots;
 mod svg;
 
 use super::group::{self, Group, View};
-use super::report::Report;
+use super::report::{OVERHEADS, Report};
 use super::series::Series;
 use super::table::{number, ratio, statistic};
 use std::fmt::Write;
@@ -93,6 +93,30 @@ fn section(out: &mut String, report: &Report, group: Group) {
     for view in group.views() {
         table(out, report, group, view);
     }
+    if group == Group::Clocks {
+        overheads(out, report);
+    }
+}
+
+/// What a namespace adds, in hundredths.
+fn overheads(out: &mut String, report: &Report) {
+    let rows = report.overheads();
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<h3>what a namespace adds to a reading</h3>\n<p>%, natively of its time, in QEMU of its instructions</p>\n\
+         <div class=\"wide\"><table>\n<tr><th>",
+    );
+    for peer in OVERHEADS {
+        let _ = write!(out, "<th>{}", peer.name());
+    }
+    out.push_str("</tr>\n");
+    for (row, figures) in rows {
+        let cells = figures.map(|figure| format!("<td>{}", figure.map_or("–".into(), number)));
+        let _ = writeln!(out, "<tr><td>{row}{}</tr>", cells.concat());
+    }
+    out.push_str("</table></div>\n");
 }
 
 fn table(out: &mut String, report: &Report, group: Group, view: &View) {
