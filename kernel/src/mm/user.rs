@@ -47,9 +47,11 @@ impl Space {
     /// Hands the page at an address to `act`, once the program could access it so.
     fn with_page<R>(&mut self, address: usize, access: Access, act: impl FnOnce(&PageRef) -> R) -> Result<R> {
         let page = address & !(PAGE_SIZE - 1);
-        if self.mappings.get_for(page, access).is_none() {
-            self.fault(address, access).map_err(|fault| fault.errno())?;
+        // Nearly always: looked up once, for every call that fills in an answer comes through here.
+        if let Some(content) = self.mappings.get_for(page, access) {
+            return Ok(act(&content));
         }
+        self.fault(address, access).map_err(|fault| fault.errno())?;
         let content = self.mappings.get_for(page, access).ok_or(Errno::EFAULT)?;
         Ok(act(&content))
     }

@@ -128,7 +128,8 @@ pub fn ratio(
     row: &str,
     (ours, theirs): (super::peer::Peer, super::peer::Peer),
 ) -> Option<f64> {
-    Some(report.series(group, ours, row)?.figure() / report.series(group, theirs, row)?.figure())
+    let [ours, theirs] = [ours, theirs].map(|peer| report.series(group, peer, row).map(Series::figure));
+    Some(ours? / theirs.filter(|figure| *figure > 0.0)?)
 }
 
 fn promises(out: &mut String, report: &Report) {

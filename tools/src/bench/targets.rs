@@ -41,7 +41,7 @@ impl Measured<'_> {
     }
 
     fn ratio(self, ours: Peer, theirs: Peer, row: &str) -> Option<f64> {
-        Some(self.figure(ours, row)? / self.figure(theirs, row)?)
+        Some(self.figure(ours, row)? / self.figure(theirs, row).filter(|figure| *figure > 0.0)?)
     }
 
     /// The rows of a group that one of our machines has.
@@ -175,8 +175,10 @@ fn growth(series: Measured, bench: &Bench) -> Vec<Verdict> {
             let points = curve(series.0, Peer::Gnomon, &kind, &name);
             Some((format!("{kind}: {name}"), steepness(&points)?))
         });
-    let namespaces = curve(series.0, Peer::Gnomon, "namespaces", "memory");
-    let bytes = namespaces.last().map(|(count, bytes)| (format!("{count} namespaces"), *bytes));
+    // Each namespace is held by an open file, which is not its own.
+    let memory = |kind| curve(series.0, Peer::Gnomon, kind, "memory").last().copied();
+    let (many, files) = (memory("namespaces"), memory("namespace_files"));
+    let bytes = many.zip(files).map(|((count, all), (_, file))| (format!("{count} namespaces"), all - file));
     [
         worst("bytes of a namespace, at most", NAMESPACE_BYTES, bytes.into_iter()),
         worst("steepness of growth, of a logarithm's at most", 1.0, steep),

@@ -24,16 +24,31 @@ struct Kind {
     rows: &'static [(&'static str, Round)],
 }
 
+/// Those that take least memory come first: what a kernel keeps of memory given back must not serve the next kind, else
+/// that would seem to take none.
 const KINDS: &[Kind] = &[
+    Kind {
+        name: "timers",
+        counts: &[1, 100, 10_000, 100_000],
+        add: add_timer,
+        rows: &[("timerfd", set_timer), ("nanosleep", nap), ("clock_gettime", read)],
+    },
+    // What holds a namespace without a task, to be taken off the next kind's memory.
+    Kind { name: "namespace_files", counts: &[1, 100, 10_000], add: open_namespace, rows: &[] },
     Kind {
         name: "namespaces",
         counts: &[1, 100, 10_000],
         add: || {
             namespace::unshare()?;
-            call!(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/ns/time_for_children", libc::O_RDONLY)
-                .map(|_| ())
+            open_namespace()
         },
         rows: &[("unshare_time", unshare), ("setns_time", enter), ("clock_gettime", read), ("fork", fork)],
+    },
+    Kind {
+        name: "tasks",
+        counts: &[1, 100, 10_000],
+        add: add_task,
+        rows: &[("fork", fork), ("nanosleep", nap), ("yield", give_way)],
     },
     Kind {
         name: "tasks_in_namespaces",
@@ -44,19 +59,11 @@ const KINDS: &[Kind] = &[
         },
         rows: &[("unshare_time", unshare), ("setns_time", enter), ("fork", fork)],
     },
-    Kind {
-        name: "tasks",
-        counts: &[1, 100, 10_000],
-        add: add_task,
-        rows: &[("fork", fork), ("nanosleep", nap), ("yield", give_way)],
-    },
-    Kind {
-        name: "timers",
-        counts: &[1, 100, 10_000, 100_000],
-        add: add_timer,
-        rows: &[("timerfd", set_timer), ("nanosleep", nap), ("clock_gettime", read)],
-    },
 ];
+
+fn open_namespace() -> Result<(), Errno> {
+    call!(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/ns/time_for_children", libc::O_RDONLY).map(|_| ())
+}
 
 fn unshare() -> Result<(), Errno> {
     namespace::unshare()
