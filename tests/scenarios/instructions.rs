@@ -1,7 +1,8 @@
 //! What a clock reading costs, in instructions: QEMU counts them, so the figures do not depend on the host's load.
 //!
 //! With `-icount shift=0` the cycle counter moves by one for each instruction, and `clocks --instructions` prints the
-//! least of many readings. The limits are what Linux 6.18's vDSO takes on the same processor.
+//! least of many readings. The limits are what Linux 6.18's vDSO takes on the same processor. For everything else that
+//! `measure` measures, the limit is what it took before: who makes a call dearer shall notice.
 
 use super::BARE_METAL;
 use super::boot::FIRST_LINE;
@@ -12,6 +13,7 @@ use gnomon_tests::machine::Machine;
 use gnomon_tests::scenario::{Scenario, scenario};
 use gnomon_tools::workspace::Variant;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Instructions for CLOCK_MONOTONIC through the vDSO, in the root and in a namespace: Linux's figures, and our aim.
 const LIMIT: [u64; 2] = [61, 79];
@@ -35,7 +37,73 @@ pub fn scenarios() -> Vec<Scenario> {
     vec![
         scenario("instructions_of_a_reading", &BARE_METAL, of_a_reading),
         scenario("instructions_without_time_namespaces", &BARE_METAL, without_time_namespaces),
+        scenario("instructions_within_limits", &BARE_METAL, within_limits),
     ]
+}
+
+/// What `measure` counted when a row was last changed on purpose, a line `ROW INSTRUCTIONS` each.
+const FIGURES: &str = include_str!("../instruction_limits.txt");
+
+/// What a row may take beyond its line: a thirty-second part and two. Another compiler, or code that lies elsewhere, is
+/// worth that; a call more on a hot path is not.
+fn limit(figure: f64) -> f64 {
+    figure + figure / 32.0 + 2.0
+}
+
+/// Rows whose figure depends on chance, by how timer interrupts and pages to be copied fall: twice as much.
+fn limit_of(row: &str, figure: f64) -> f64 {
+    let wavers = ["fork_exit_wait", "vfork_exec_wait", "thread"].contains(&row);
+    if wavers { limit(limit(figure)) } else { limit(figure) }
+}
+
+/// Every row of `measure calls clocks` against the file, which must name exactly those. What was counted is left beside
+/// the logs in the file's own form, to be put in its place when a change is meant.
+fn within_limits(m: &mut Machine) -> Result<()> {
+    let known: BTreeMap<&str, f64> = FIGURES.lines().filter_map(figure).collect();
+    let hardware = Hardware { instruction_clock: Some(0), ..Hardware::default() };
+    let arguments = ["run", "/bin/measure", "--speed", "50", "calls", "clocks"];
+    m.patience(Duration::from_secs(120));
+    m.boot(Boot::default().word("quiet").hardware(hardware).arguments(&arguments))?;
+    m.expect(FIRST_LINE)?;
+    let printed = m.expect("init: exit status 0")?;
+    m.expect_power_off()?;
+    let counted: Vec<(&str, f64)> = printed.lines().filter_map(least).collect();
+    let listing: String = counted.iter().map(|(row, figure)| format!("{row} {figure:.0}\n")).collect();
+    std::fs::write(gnomon_tests::results().join("instruction_limits.txt"), listing)?;
+    ensure!(counted.len() > 20, "hardly anything was measured:\n{printed}");
+    let mut wrong = Vec::new();
+    for (row, counted) in &counted {
+        match known.get(row) {
+            None => wrong.push(format!("{row} is not in the file of limits; it took {counted:.0}")),
+            Some(figure) if *counted > limit_of(row, *figure) => wrong.push(format!(
+                "{row} took {counted:.0} instructions; it was {figure:.0} and may be {:.0}",
+                limit_of(row, *figure)
+            )),
+            Some(figure) if limit(*counted) < *figure => figures::note(format!(
+                "{row} takes {counted:.0} instructions now; the file of limits still says {figure:.0}"
+            )),
+            Some(_) => {}
+        }
+    }
+    for row in known.keys().filter(|row| !counted.iter().any(|(other, _)| other == *row)) {
+        wrong.push(format!("{row} is in the file of limits, but was not measured"));
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// `ROW INSTRUCTIONS`; a line beginning with `#` is a remark.
+fn figure(line: &'static str) -> Option<(&'static str, f64)> {
+    let (row, figure) = line.split_once(' ').filter(|_| !line.starts_with('#'))?;
+    Some((row, figure.trim().parse().ok()?))
+}
+
+/// The row and the least of a line `ROW ticks COUNT LEAST ...`. What a row costs when nothing comes in between is exact;
+/// in the median may be a timer interrupt more or less.
+fn least(line: &str) -> Option<(&str, f64)> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [row, "ticks", _count, least, ..] = words[..] else { return None };
+    Some((row, least.parse().ok()?))
 }
 
 /// Instructions by the name of the call, through the vDSO and by system call.
