@@ -21,6 +21,24 @@ pub struct Intended {
 /// Everything that Gnomon does otherwise than Linux on purpose and that the oracle's programs can see.
 pub const INTENDED: &[Intended] = &[
     Intended {
+        fact: "timens_offsets: monotonic 5 9223372036854775808",
+        linux: "ERANGE, \"monotonic           0         0\\nboottime            0         0\\n\"",
+        gnomon: "EINVAL, \"monotonic           0         0\\nboottime            0         0\\n\"",
+        reason: "Linux up to 6.18 takes such nanoseconds for a negative number, and with other seconds even takes them",
+    },
+    Intended {
+        fact: "clock_nanosleep: behind, clock 7, until 9223372035 s",
+        linux: "0",
+        gnomon: "Killed(14)",
+        reason: "on Linux up to 6.18 a moment less a negative offset overflows, and the sleep ends at once",
+    },
+    Intended {
+        fact: "clock_nanosleep: behind, clock 7, until 9223372036854775807 s",
+        linux: "0",
+        gnomon: "Killed(14)",
+        reason: "the same for the furthest moment there is",
+    },
+    Intended {
         fact: "nsfs: ioctl 0x8010b70b",
         linux: "EPERM 0",
         gnomon: "EINVAL 0",

@@ -112,6 +112,24 @@ pub fn expiries() {
     }
 }
 
+/// The furthest moments, in namespaces behind the host: a sleep is cut short by a signal, unless it ends at once.
+pub fn furthest() {
+    for clock in [libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME] {
+        for seconds in [4_611_686_018, 9_223_372_035, i64::MAX] {
+            fact("clock_nanosleep", &format!("behind, clock {clock}, until {seconds} s"), || {
+                let up = time::read_by_call(libc::CLOCK_MONOTONIC).unwrap_or(0) / SECOND;
+                let offset = (1 - up) * SECOND;
+                let inside = namespace::unshare_and_enter(Offsets { monotonic: offset, boottime: offset });
+                // 50 ms until SIGALRM.
+                let _ = call!(libc::SYS_setitimer, libc::ITIMER_REAL, &[0i64, 0, 0, 50_000], 0usize);
+                let until = libc::timespec { tv_sec: seconds, tv_nsec: 0 };
+                let slept = call!(libc::SYS_clock_nanosleep, clock, libc::TIMER_ABSTIME, &until, 0usize);
+                shown(inside.and(slept))
+            });
+        }
+    }
+}
+
 /// What is read, outside and inside.
 pub fn conversions(facts: &Facts) {
     type Reading = fn() -> String;

@@ -33,6 +33,7 @@ pub fn print() -> Result<(), Errno> {
     lives::links();
     clocks::clocks();
     clocks::expiries();
+    clocks::furthest();
     clocks::conversions(&facts);
     files::nsfs();
     Ok(())
@@ -55,7 +56,11 @@ fn answer_of(find: impl FnOnce() -> String) -> Result<String, Errno> {
     let text = file::Descriptor(read_end).read_to_end()?;
     let status = process::wait(child)?;
     let text = String::from_utf8_lossy(&text).into_owned();
-    Ok(if status == process::Status::Exited(0) { text } else { format!("{text} {status:?}") })
+    Ok(if status == process::Status::Exited(0) {
+        text
+    } else {
+        format!("{text} {status:?}").trim_start().to_string()
+    })
 }
 
 fn shown<T: std::fmt::Display>(answer: Result<T, Errno>) -> String {
