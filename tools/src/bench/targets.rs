@@ -166,6 +166,9 @@ pub fn steepness(points: &[(f64, f64)]) -> Option<f64> {
 /// A namespace's page, and what may be kept besides.
 const NAMESPACE_BYTES: f64 = 4096.0 + 512.0;
 
+/// Ten thousand tasks, each in a namespace of its own, fit into 512 MiB of which the kernel and the archive's files take 16.
+const TASK_BYTES: f64 = ((512 - 16) << 20) as f64 / 10_000.0;
+
 fn growth(series: Measured, bench: &Bench) -> Vec<Verdict> {
     if !bench.series.iter().any(|series| series.group == Group::Growth) {
         return Vec::new();
@@ -179,8 +182,10 @@ fn growth(series: Measured, bench: &Bench) -> Vec<Verdict> {
     let memory = |kind| curve(series.0, Peer::Gnomon, kind, "memory").last().copied();
     let (many, files) = (memory("namespaces"), memory("namespace_files"));
     let bytes = many.zip(files).map(|((count, all), (_, file))| (format!("{count} namespaces"), all - file));
+    let tasks = memory("tasks_in_namespaces").map(|(count, bytes)| (format!("{count} tasks"), bytes));
     [
         worst("bytes of a namespace, at most", NAMESPACE_BYTES, bytes.into_iter()),
+        worst("bytes of a task in its own namespace, for 10 000 in 512 MiB", TASK_BYTES, tasks.into_iter()),
         worst("steepness of growth, of a logarithm's at most", 1.0, steep),
     ]
     .into_iter()
