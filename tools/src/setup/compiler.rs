@@ -121,6 +121,8 @@ fn debian() -> Result<KernelCompiler> {
         );
     }
     let sysroot = workspace::target("toolchain");
+    // A tree may borrow another's by a link; the path that counts is where it is.
+    let sysroot = sysroot.canonicalize().unwrap_or(sysroot);
     let stamp = sysroot.join("made-for");
     // Whatever it depends on; the wrappers hold the sysroot's own path, so a tree that was moved makes it again.
     let made_for = format!("{version}{FLAGS}\n{}\n", sysroot.display());
