@@ -92,6 +92,8 @@ pub struct RegionDescription<'a> {
     pub range: Range<usize>,
     /// What the program may do with it.
     pub permissions: Permissions,
+    /// The most mprotect(2) may make of that.
+    pub maximum: Permissions,
     /// How it is treated.
     pub flags: RegionFlags,
     /// The first byte mapped of what is behind it.
@@ -288,7 +290,7 @@ impl AddressSpace {
     pub fn regions(&self, tell: &mut dyn FnMut(&RegionDescription<'_>)) {
         let space = self.space.lock();
         for (start, region) in space.regions.iter() {
-            tell(&describe(start, region, &space.layout));
+            tell(&space.describe(start, region));
         }
     }
 
@@ -320,18 +322,30 @@ impl AddressSpace {
     }
 }
 
-fn describe<'a>(start: usize, region: &'a Region, layout: &Layout) -> RegionDescription<'a> {
-    let range = start..region.end;
-    let name = match &region.backing {
-        Backing::Special { kind, .. } => RegionName::Special(*kind),
-        Backing::Source { source, .. } => RegionName::Source(&**source),
-        Backing::Anonymous if start < layout.heap.end && region.end > layout.heap.start => RegionName::Heap,
-        Backing::Anonymous if range.contains(&layout.stack_start) => RegionName::Stack,
-        Backing::Anonymous => RegionName::Anonymous,
-    };
-    let offset = match &region.backing {
-        Backing::Source { first, .. } => first * PAGE_SIZE as u64,
-        _ => 0,
-    };
-    RegionDescription { range, permissions: region.permissions, flags: region.flags, offset, name }
+impl Space {
+    pub(super) fn describe<'a>(&'a self, start: usize, region: &'a Region) -> RegionDescription<'a> {
+        let layout = &self.layout;
+        let range = start..region.end;
+        let name = match &region.backing {
+            Backing::Special { kind, .. } => RegionName::Special(*kind),
+            Backing::Source { source, .. } => RegionName::Source(&**source),
+            Backing::Anonymous if start < layout.heap.end && region.end > layout.heap.start => {
+                RegionName::Heap
+            }
+            Backing::Anonymous if range.contains(&layout.stack_start) => RegionName::Stack,
+            Backing::Anonymous => RegionName::Anonymous,
+        };
+        let offset = match &region.backing {
+            Backing::Source { first, .. } => first * PAGE_SIZE as u64,
+            _ => 0,
+        };
+        RegionDescription {
+            range,
+            permissions: region.permissions,
+            maximum: region.maximum,
+            flags: region.flags,
+            offset,
+            name,
+        }
+    }
 }

@@ -8,7 +8,8 @@
 //! * [`address_space`] joins the two; [`placement`], [`mapping_calls`], [`advice`] are the system calls on them, and
 //!   [`faults`] brings pages in when they are touched, copying those that are shared only until someone writes.
 //! * [`special`] is the pages the kernel itself gives every program: `[vvar]`, `[vvar_vclock]`, `[vdso]`.
-//! * [`user`] reads and writes a program's memory; [`buffers`] are the buffers of its reads and writes.
+//! * [`user`] reads and writes a program's memory; [`buffers`] are the buffers of its reads and writes; [`remote`] reaches
+//!   into that of another, and [`usage`] counts what is there.
 //!
 //! `unsafe` is confined to four of these: `frames`, `heap`, `mappings`, `user`.
 
@@ -25,9 +26,11 @@ pub mod mapping_calls;
 mod mappings;
 pub mod placement;
 pub mod regions;
+mod remote;
 pub mod reserve;
 pub mod source;
 pub mod special;
+pub mod usage;
 #[allow(unsafe_code, reason = "a program's memory is an atomic to the kernel")]
 pub mod user;
 

@@ -24,6 +24,11 @@ pub enum Special {
 }
 
 impl Special {
+    /// Whether it is pages of data that the kernel writes.
+    pub const fn holds_data(self) -> bool {
+        matches!(self, Self::Vvar | Self::VvarVclock)
+    }
+
     /// As /proc/PID/maps shows it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -45,7 +45,12 @@ pub(super) fn check_range(address: usize, length: usize) -> Result<()> {
 
 impl Space {
     /// Hands the page at an address to `act`, once the program could access it so.
-    fn with_page<R>(&mut self, address: usize, access: Access, act: impl FnOnce(&PageRef) -> R) -> Result<R> {
+    pub(super) fn with_page<R>(
+        &mut self,
+        address: usize,
+        access: Access,
+        act: impl FnOnce(&PageRef) -> R,
+    ) -> Result<R> {
         let page = address & !(PAGE_SIZE - 1);
         // Nearly always: looked up once, for every call that fills in an answer comes through here.
         if let Some(content) = self.mappings.get_for(page, access) {

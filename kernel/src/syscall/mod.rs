@@ -27,6 +27,7 @@ mod places;
 mod polling;
 mod prctl;
 mod process;
+mod remote_memory;
 mod resources;
 mod scheduling;
 mod signals;

@@ -10,8 +10,8 @@
 
 use super::{
     Argument, Caller, adjusting, attributes, clocks, descriptors, epoll, file_io, file_locks, futex,
-    identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, resources,
-    scheduling, signals, timer_files, timers,
+    identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, remote_memory,
+    resources, scheduling, signals, timer_files, timers,
 };
 use crate::{
     abi::{Errno, Result},
@@ -359,6 +359,8 @@ table! {
     309 getcpu now scheduling::getcpu, 2, "";
     314 sched_setattr now scheduling::sched_setattr, 3, "kept and reported";
     315 sched_getattr now scheduling::sched_getattr, 4, "";
+    310 process_vm_readv wait remote_memory::process_vm_readv, 6, "";
+    311 process_vm_writev wait remote_memory::process_vm_writev, 6, "";
     316 renameat2 now paths::renameat2, 5, "not RENAME_WHITEOUT";
     317 seccomp now process::seccomp, 0, "always EINVAL";
     318 getrandom now file_io::getrandom, 3, "";

@@ -42,6 +42,7 @@ mod pidfds;
 mod pipes;
 mod proc_time;
 mod registers;
+mod remote_memory;
 mod scheduling;
 mod setns;
 mod signal_files;
@@ -119,6 +120,7 @@ selftests! {
     intruders
     memory
     locked_memory
+    remote_memory
     signals
     interruptions
     signal_frames

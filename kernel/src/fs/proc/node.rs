@@ -48,6 +48,8 @@ pub struct Row<S: 'static> {
 pub enum What<S: 'static> {
     /// A file with this text.
     Text(fn(&S, &dyn Actor) -> Result<Vec<u8>>),
+    /// A file that is opened in a way of its own.
+    Opened(fn(&S, &dyn Actor) -> Result<Arc<dyn FileOperations>>),
     /// One that can be written too.
     Settings(&'static Settings<S>),
     /// A link.
@@ -78,7 +80,7 @@ impl<S: 'static> Row<S> {
 
     fn kind(&self) -> Kind {
         match self.what {
-            What::Text(_) | What::Settings(_) => Kind::Regular,
+            What::Text(_) | What::Opened(_) | What::Settings(_) => Kind::Regular,
             What::Link(_) => Kind::SymbolicLink,
             What::Table(_) | What::Directory(_) => Kind::Directory,
         }
@@ -122,7 +124,9 @@ impl<S: Subject> TableDirectory<S> {
             self.rows.iter().enumerate().find(|(_, row)| row.name.as_bytes() == name).ok_or(Errno::ENOENT)?;
         let (subject, number) = (self.subject.clone(), self.number_of(index));
         Ok(match row.what {
-            What::Text(_) | What::Settings(_) => Arc::new(TextInode { subject, row, number }),
+            What::Text(_) | What::Opened(_) | What::Settings(_) => {
+                Arc::new(TextInode { subject, row, number })
+            }
             What::Link(follow) => {
                 Arc::new(LinkInode { subject, follow, number, permissions: row.permissions })
             }
@@ -190,7 +194,10 @@ impl<S: Subject> Inode for TextInode<S> {
         metadata(&self.subject, self.number, Kind::Regular, self.row.permissions)
     }
 
-    fn open(self: Arc<Self>, _opening: &Opening<'_>) -> Result<Arc<dyn FileOperations>> {
+    fn open(self: Arc<Self>, opening: &Opening<'_>) -> Result<Arc<dyn FileOperations>> {
+        if let What::Opened(open) = self.row.what {
+            return open(&self.subject, opening.actor);
+        }
         Ok(Arc::new(TextFile { subject: self.subject.clone(), row: self.row, text: SpinLock::default() }))
     }
 

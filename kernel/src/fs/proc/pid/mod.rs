@@ -4,6 +4,7 @@
 //! works too, though it is not listed: that is how a thread reaches what is its own, such as the time namespace of its
 //! children.
 
+mod bytes;
 mod descriptors;
 mod identity;
 mod maps;
@@ -144,6 +145,7 @@ static PROCESS: &[Row<Someone>] = &[
     Row { name: "ns", permissions: 0o511, what: What::Table(namespaces::ROWS) },
     private("environ", memory::environment),
     private("auxv", memory::auxiliary_vector),
+    Row { name: "mem", permissions: 0o600, what: What::Opened(bytes::open) },
     Row::text("status", status::text),
     Row::text("limits", limits),
     settings("comm", &COMM),
@@ -151,6 +153,7 @@ static PROCESS: &[Row<Someone>] = &[
     Row::text("stat", stat::of_process),
     Row::text("statm", memory::sizes),
     Row::text("maps", maps::text),
+    Row::text("smaps", maps::detailed),
     link("cwd", |someone, actor| context_link(someone, actor, |task| Some(task.filesystem()?.cwd()))),
     link("root", |someone, actor| context_link(someone, actor, |task| Some(task.filesystem()?.root()))),
     link("exe", |someone, actor| context_link(someone, actor, |task| task.process().executable())),
@@ -173,6 +176,7 @@ static THREAD: &[Row<Someone>] = &[
     Row { name: "ns", permissions: 0o511, what: What::Table(namespaces::ROWS) },
     private("environ", memory::environment),
     private("auxv", memory::auxiliary_vector),
+    Row { name: "mem", permissions: 0o600, what: What::Opened(bytes::open) },
     Row::text("status", status::text),
     Row::text("limits", limits),
     settings("comm", &COMM),
@@ -180,6 +184,7 @@ static THREAD: &[Row<Someone>] = &[
     Row::text("stat", stat::of_thread),
     Row::text("statm", memory::sizes),
     Row::text("maps", maps::text),
+    Row::text("smaps", maps::detailed),
     link("cwd", |someone, actor| context_link(someone, actor, |task| Some(task.filesystem()?.cwd()))),
     link("root", |someone, actor| context_link(someone, actor, |task| Some(task.filesystem()?.root()))),
     link("exe", |someone, actor| context_link(someone, actor, |task| task.process().executable())),
