@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use gnomon_tests::archive::Archive;
 use gnomon_tests::scenario::outcome;
-use gnomon_tests::{programs, pty};
+use gnomon_tests::{failure, programs, pty};
 use gnomon_tools::workspace::{self, Variant};
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 type Test = (&'static str, fn() -> Result<()>);
 
 pub fn trials() -> Vec<Trial> {
-    const TESTS: [Test; 12] = [
+    const TESTS: [Test; 17] = [
         ("um_explains_itself", explains_itself),
         ("um_refuses_nonsense", refuses_nonsense),
         ("um_finds_the_archive_beside_it", finds_the_archive),
@@ -32,8 +32,13 @@ pub fn trials() -> Vec<Trial> {
         ("um_goes_by_the_hosts_clock", goes_by_the_hosts_clock),
         ("um_leaves_nothing_behind", leaves_nothing_behind),
         ("um_survives_a_killed_program", survives_a_killed_program),
+        ("um_notices_a_killed_sleeper", notices_a_killed_sleeper),
+        ("um_ends_without_its_first_process", ends_without_its_first_process),
         ("um_panics_when_init_is_killed", panics_when_init_is_killed),
         ("um_does_without_more_mappings", does_without_more_mappings),
+        ("um_does_without_more_processes", does_without_more_processes),
+        ("um_ends_when_the_host_has_no_memory", ends_without_memory),
+        ("um_outlives_a_shortage_of_memory", outlives_a_shortage),
     ];
     TESTS.map(|(name, test)| Trial::ignorable_test(name, move || outcome(test()))).into()
 }
@@ -94,12 +99,33 @@ fn refuses_nonsense() -> Result<()> {
         (&["mem=2000G"], "mem=2000G is too much"),
     ];
     for (words, sentence) in cases {
-        let output = run(words, "")?;
-        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.code() == Some(2), "{words:?}: {}, {complaint}", output.status);
-        ensure!(complaint.contains(sentence) && complaint.lines().count() == 1, "{words:?}: {complaint}");
-        ensure!(output.stdout.is_empty(), "{words:?} is refused, but the machine says something");
+        refused(&run(words, "")?, sentence)?;
     }
+    // What the host refuses is told in the same way.
+    let limits = [
+        ("-f 1000", "cannot make RAM"),
+        ("-v 1000000", "gives no memory"),
+        ("-n 6", "cannot listen to the host"),
+    ];
+    for (limit, sentence) in limits {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit {limit}; exec \"$0\" quiet")])
+            .arg(program())
+            .stdin(Stdio::null());
+        refused(&command.output()?, sentence)?;
+    }
+    Ok(())
+}
+
+fn refused(output: &Output, sentence: &str) -> Result<()> {
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(2), "{}, {complaint}", output.status);
+    ensure!(
+        complaint.contains(sentence) && complaint.lines().count() == 1,
+        "not about {sentence:?}: {complaint}"
+    );
+    ensure!(output.stdout.is_empty(), "it is refused, but the machine says something");
     Ok(())
 }
 
@@ -225,13 +251,7 @@ fn leaves_nothing_behind() -> Result<()> {
         machine.type_keys("sleep 1000 & while :; do :; done & echo runn'i'ng\r")?;
         machine.expect("running")?;
         // The one they are made from, init, the shell, and the two in the background, once they have run.
-        let deadline = Instant::now() + PATIENCE;
-        let mut host_processes = children(machine.child.id());
-        while host_processes.len() < 5 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(2));
-            host_processes = children(machine.child.id());
-        }
-        ensure!(host_processes.len() >= 5, "only {} host processes", host_processes.len());
+        let host_processes = machine.host_processes(5)?;
         ensure!(!machine.is_restored()?, "the terminal is not raw");
         end(&machine)?;
         let ended = machine.end().with_context(|| format!("after {name}"))?;
@@ -279,25 +299,126 @@ fn panics_when_init_is_killed() -> Result<()> {
     send(init, Signal::KILL)?;
     machine.expect("kernel panic: Attempted to kill init!")?;
     ensure!(machine.end()?.code() == Some(1), "{}", machine.printed());
-    ensure!(machine.is_restored()?, "after a panic the terminal is left raw");
-    ensure!(!host_processes.into_iter().any(alive), "processes are left after a panic");
+    machine.is_gone(&host_processes)
+}
+
+/// A program that sleeps is ended as soon as its host process is, and so is seen by who waits for it.
+fn notices_a_killed_sleeper() -> Result<()> {
+    let mut machine = OnTerminal::start(&["quiet"])?;
+    machine.expect("# ")?;
+    machine.type_keys("sleep 1000; echo st'a'tus $?\r")?;
+    let sleeper = machine.host_processes(4)?[3];
+    send(sleeper, Signal::KILL)?;
+    machine.expect("status 137")?;
+    machine.type_keys("exit\r")?;
+    ensure!(machine.end()?.success(), "{}", machine.printed());
     Ok(())
+}
+
+/// Without the process that all others are made from there is no way on.
+fn ends_without_its_first_process() -> Result<()> {
+    let mut machine = OnTerminal::start(&["quiet"])?;
+    machine.expect("# ")?;
+    let host_processes = machine.host_processes(3)?;
+    send(host_processes[0], Signal::KILL)?;
+    ensure!(machine.end()?.code() == Some(1), "{}", machine.printed());
+    machine.expect("gnomon-um: the host has ended the process that all programs' processes are made from")?;
+    machine.is_gone(&host_processes)
+}
+
+/// The host's memory for RAM comes to an end while the machine runs: here because the file that is RAM is cut short, which is
+/// to whoever touches it as if there were no page left.
+fn ends_without_memory() -> Result<()> {
+    let mut machine = OnTerminal::start(&["quiet", "mem=128M"])?;
+    machine.expect("# ")?;
+    let host_processes = machine.host_processes(3)?;
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", machine.child.id()))?.flatten();
+    let is_ram = |path: &PathBuf| {
+        std::fs::read_link(path).is_ok_and(|name| name.to_string_lossy().starts_with("/memfd:gnomon RAM"))
+    };
+    let ram = descriptors.map(|entry| entry.path()).find(is_ram).context("RAM is a file")?;
+    File::options().write(true).open(ram)?.set_len(64 << 20)?;
+    machine.type_keys("dd if=/dev/zero of=/tmp/file bs=1M count=100\r")?;
+    ensure!(machine.end()?.code() == Some(1), "{}", machine.printed());
+    machine.expect("kernel panic: the host has no memory left for the machine's RAM")?;
+    machine.is_gone(&host_processes)
+}
+
+/// Where memory is short for other reasons the host ends somebody. It ends programs first, and the last word is the kernel's.
+fn outlives_a_shortage() -> Result<()> {
+    const GROUP: &str = "/sys/fs/cgroup/memory/gnomon-shortage";
+    const LIMIT: &str = "memory.limit_in_bytes";
+    let group = PathBuf::from(GROUP);
+    let obstacle =
+        |error| failure::skip(format!("no group of processes with little memory can be made: {error}"));
+    if let Err(error) =
+        std::fs::create_dir_all(&group).and_then(|()| std::fs::write(group.join(LIMIT), "160M"))
+    {
+        return obstacle(error);
+    }
+    // Somebody else in the group has the larger part of what there is.
+    let hog = Path::new("/dev/shm/gnomon-shortage");
+    let script = "echo $$ > \"$0\"/cgroup.procs && head -c 80M /dev/zero > \"$1\" && exec \"$2\" quiet";
+    let machine =
+        OnTerminal::start_by(Command::new("sh").args(["-c", script]).arg(&group).arg(hog).arg(program()));
+    let ended = machine.and_then(|mut machine| {
+        machine.expect("# ")?;
+        let host_processes = machine.host_processes(3)?;
+        machine.type_keys("dd if=/dev/zero of=/tmp/file bs=1M count=120\r")?;
+        ensure!(machine.end()?.code() == Some(1), "{}", machine.printed());
+        machine.expect("it may be out of memory")?;
+        machine.is_gone(&host_processes)
+    });
+    let _ = std::fs::remove_file(hog);
+    let _ = std::fs::remove_dir(&group);
+    ended
+}
+
+/// The default archive with a program made of a source of ours, as the word that names it.
+fn archive_with(name: &str) -> Result<String> {
+    let source = workspace::root().join(format!("tests/programs/user-mode/{name}.c"));
+    let mut tree = Archive::default_tree()?;
+    let built = programs::build(&[source])?;
+    let program = built.first().context("it is a C program")?;
+    tree.file(&format!("/{name}"), 0o755, std::fs::read(&program.file)?)?;
+    let Archive::File(archive) = Archive::of_bytes(&format!("{name}.cpio"), &tree.to_bytes())? else {
+        bail!("it is a file");
+    };
+    Ok(format!("initrd={}", archive.display()))
 }
 
 /// A host gives a process only so many mappings; a program may need more.
 fn does_without_more_mappings() -> Result<()> {
-    let source = workspace::root().join("tests/programs/user-mode/many-mappings.c");
-    let mut tree = Archive::default_tree()?;
-    let built = programs::build(&[source])?;
-    let program = built.first().context("it is a C program")?;
-    tree.file("/many-mappings", 0o755, std::fs::read(&program.file)?)?;
-    let Archive::File(archive) = Archive::of_bytes("many-mappings.cpio", &tree.to_bytes())? else {
-        bail!("it is a file");
-    };
-    let initrd = format!("initrd={}", archive.display());
+    let initrd = archive_with("many-mappings")?;
     let words = ["mem=768M", "quiet", "--stats", &initrd, "--", "run", "/many-mappings"];
     let output = run_patiently(&words, "", Duration::from_secs(120))?;
     ensure!(said(&output).contains("all pages hold"), "{}", said(&output));
+    Ok(())
+}
+
+/// A host lets a user have only so many processes and threads. What it refuses is refused to the program that asked.
+fn does_without_more_processes() -> Result<()> {
+    /// A user who has no processes yet.
+    const NOBODY_ELSE: &str = "64321";
+    if !rustix::process::geteuid().is_root() {
+        return failure::skip("only root can become a user who has no processes yet");
+    }
+    let initrd = archive_with("no-more-processes")?;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", NOBODY_ELSE, "--regid", NOBODY_ELSE, "--clear-groups", "--no-new-privs"]);
+    command.args(["prlimit", "--nproc=24"]).arg(program());
+    command.args(["quiet", &initrd, "--", "run", "/no-more-processes"]).stdin(Stdio::null());
+    let output = command.output().context("cannot start setpriv(1)")?;
+    let said = said(&output);
+    for sentence in [
+        "processes are refused",
+        "programs are refused",
+        "afterwards a program ends with 0",
+        "threads are refused",
+        "init: exit status 0",
+    ] {
+        ensure!(said.contains(sentence), "it does not say {sentence:?}:\n{said}");
+    }
     Ok(())
 }
 
@@ -314,14 +435,13 @@ struct OnTerminal {
 
 impl OnTerminal {
     fn start(words: &[&str]) -> Result<OnTerminal> {
+        Self::start_by(Command::new(program()).args(words))
+    }
+
+    fn start_by(command: &mut Command) -> Result<OnTerminal> {
         let (ours, screen, _): (OwnedFd, File, PathBuf) = pty::open()?;
         let before = tcgetattr(&screen)?;
-        let mut command = Command::new(program());
-        command
-            .args(words)
-            .stdin(screen.try_clone()?)
-            .stdout(screen.try_clone()?)
-            .stderr(screen.try_clone()?);
+        command.stdin(screen.try_clone()?).stdout(screen.try_clone()?).stderr(screen.try_clone()?);
         let child = command.spawn().context("cannot start gnomon-um")?;
         let keyboard = File::from(ours);
         let printed = Arc::new(Mutex::new(Vec::new()));
@@ -369,6 +489,26 @@ impl OnTerminal {
             ensure!(Instant::now() < deadline, "it does not end:\n{}", self.printed());
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The host processes of its programs, the one they are made from first, as soon as there are so many.
+    fn host_processes(&self, count: usize) -> Result<Vec<u32>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = children(self.child.id());
+            if found.len() >= count {
+                return Ok(found);
+            }
+            ensure!(Instant::now() < deadline, "only {} host processes", found.len());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Nothing is left of it, and the terminal is as before. To be asked after its end.
+    fn is_gone(&self, host_processes: &[u32]) -> Result<()> {
+        ensure!(self.is_restored()?, "the terminal is left raw");
+        ensure!(!host_processes.iter().any(|process| alive(*process)), "host processes are left");
+        Ok(())
     }
 
     /// Whether the terminal is as it was before the machine began.

@@ -177,6 +177,8 @@ bitflags::bitflags! {
         const ALARM = 1;
         /// The console may have bytes, or another size: [`Machine::console_read`], [`Machine::console_resized`].
         const CONSOLE = 2;
+        /// What a program ran in may be lost: [`Machine::has_lost`].
+        const LOSS = 4;
     }
 }
 
@@ -271,7 +273,7 @@ pub trait Translation: Sized + Send {
 }
 
 /// Names a [`Translation`] where holding it is not possible: its owner must outlive every use. On `x86_64` the value of
-/// CR3, on `um` the number of a host process.
+/// CR3, on `um` an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TableRoot(pub u64);
 
@@ -282,6 +284,12 @@ pub trait UserMode: Sized + Send {
     fn new(entry: usize, stack: usize) -> Result<Self>;
     /// A copy for a child or a new thread, which goes on from the same place. Errors: ENOMEM.
     fn duplicate(&mut self) -> Result<Self>;
+    /// To be called before it first runs in a space, while that may still be refused. Errors: EAGAIN or ENOMEM when the
+    /// machine has no room for one more program or thread.
+    fn prepare(&mut self, space: TableRoot) -> Result<()> {
+        let _ = space;
+        Ok(())
+    }
     /// Runs the program until it stops, in the address space of this root.
     fn run(&mut self, space: TableRoot) -> Trap;
     /// Leaves a system call's result where the program finds it. Cheap on every machine.
@@ -340,6 +348,11 @@ pub trait Machine {
     fn idle();
     /// What has happened since this was last asked.
     fn take_interrupts() -> Interrupts;
+    /// Whether no program can run in this space any more, through no fault of its own.
+    fn has_lost(space: TableRoot) -> bool {
+        let _ = space;
+        false
+    }
 
     /// Writes bytes as they are.
     fn console_write(bytes: &[u8]);

@@ -85,6 +85,9 @@ fn make(caller: &mut Caller<'_>, request: &CloneRequest) -> Result<Child> {
     let number = Reserved::new(wanted_number(request, &credentials)?)?;
     let mut user = registers(caller, request)?;
     user.set_result(0);
+    if let Some(space) = &resources.space {
+        user.prepare(space.root())?;
+    }
     let process = process(caller.task, request, number.number());
     let actions = actions(caller.task, flags);
     let task = Arc::new(Task::made_by(

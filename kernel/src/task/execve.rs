@@ -151,7 +151,7 @@ fn identity(executor: &Executor<'_>, path: &Path) -> AfterExec {
 
 /// Has the caller's process go on as another program.
 ///
-/// Errors: those of [`prepare`]; ERESTARTNOINTR when another thread ends the process, or executes a program itself.
+/// Errors: those of [`prepare`] and of [`UserMode::prepare`]; ERESTARTNOINTR when another thread ends the process, or executes a program itself.
 pub async fn execute(
     caller: &mut Caller<'_>,
     file: Arc<File>,
@@ -174,6 +174,7 @@ pub async fn execute(
         };
         prepare(&executor, file, path, reachable, arguments)?
     };
+    caller.user.prepare(prepared.loaded.space.root())?;
     become_only_thread(caller).await?;
     if replace(caller, prepared, path).is_err() {
         // Nothing is left of the program that could be told.

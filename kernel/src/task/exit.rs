@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     abi::{Signal, TaskId, UserPointer},
-    arch::PAGE_SIZE,
+    arch::{Hardware, Machine, PAGE_SIZE},
     mm::AddressSpace,
 };
 use alloc::sync::Arc;
@@ -29,6 +29,18 @@ pub(super) fn finish(task: &Arc<Task>) {
     leave_process(task, largest_resident);
     if !task.is_leader() {
         table::remove_thread(task.id());
+    }
+}
+
+/// Ends every process whose program the machine has lost, also if it does not run now.
+pub(super) fn end_lost() {
+    let mut last = 0;
+    while let Some(process) = table::next_process(last) {
+        last = process.id();
+        let space = process.any_thread().and_then(|thread| thread.space());
+        if space.is_some_and(|space| Hardware::has_lost(space.root())) {
+            process.end(Status::Killed(Signal::SIGKILL));
+        }
     }
 }
 

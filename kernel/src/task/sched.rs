@@ -255,6 +255,9 @@ pub fn attend_interrupts() -> bool {
     if interrupts.contains(Interrupts::CONSOLE) {
         console::receive();
     }
+    if interrupts.contains(Interrupts::LOSS) {
+        super::exit::end_lost();
+    }
     slice_over
 }
 

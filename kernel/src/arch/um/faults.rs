@@ -3,7 +3,7 @@
 //! Each is a kernel panic like any other, with the registers of the moment it happened. The terminal is put back before
 //! anything else is tried: describing a damaged process may well fail.
 
-use super::{console, host};
+use super::{console, host, memory};
 use alloc::{boxed::Box, vec};
 use core::{
     mem::MaybeUninit,
@@ -64,8 +64,8 @@ extern "C" fn handle(signal: libc::c_int, information: *mut libc::siginfo_t, con
     AT_FAULT.call_once(|| context.uc_mcontext.gregs);
     let name = SIGNALS.iter().find(|(number, _)| *number == signal).map_or("a signal", |(_, name)| name);
     match signal {
-        libc::SIGBUS => {
-            panic!("the host gave the kernel {name} at address {address:p}: it may be out of memory")
+        libc::SIGBUS if memory::holds(address.cast()) => {
+            panic!("the host has no memory left for the machine's RAM")
         }
         libc::SIGABRT => panic!("the kernel's run time gave up ({name})"),
         _ => panic!("the host gave the kernel {name} at address {address:p}"),

@@ -15,7 +15,7 @@
 //! Whichever thread does its second step last sees the other's first. At worst a program is kicked that has just trapped:
 //! it traps once more for nothing.
 
-use super::{console, host, host::Woken, power, running, statistics};
+use super::{console, host, host::Woken, power, running, statistics, zygote};
 use crate::arch::Interrupts;
 use core::{
     mem::MaybeUninit,
@@ -39,13 +39,21 @@ const KICK_AGAIN: libc::c_int = 50;
 const STACK: usize = 512 << 10;
 
 /// The signals that are not to interrupt anything, and arrive as events.
-const SIGNALS: [libc::c_int; 7] = [
+const SIGNALS: [libc::c_int; 14] = [
     libc::SIGCONT,
+    libc::SIGWINCH,
+    // These end the process.
+    libc::SIGALRM,
     libc::SIGHUP,
     libc::SIGINT,
+    libc::SIGIO,
+    libc::SIGPROF,
+    libc::SIGPWR,
     libc::SIGQUIT,
     libc::SIGTERM,
-    libc::SIGWINCH,
+    libc::SIGUSR1,
+    libc::SIGVTALRM,
+    libc::SIGXCPU,
     // Not an event, but who is in the background while ending must still be able to restore the terminal: tcsetattr(3).
     libc::SIGTTOU,
 ];
@@ -54,6 +62,16 @@ const SIGNALS: [libc::c_int; 7] = [
 const TIMER: u64 = 0;
 const INPUT: u64 = 1;
 const SIGNAL: u64 = 2;
+
+/// A host process whose end is an event. Also what the event is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub enum Watched {
+    /// An address space's.
+    Program = 3,
+    /// The one that all are made from.
+    Zygote = 4,
+}
 
 struct Sources {
     epoll: OwnedFd,
@@ -142,6 +160,19 @@ impl Sources {
     }
 }
 
+/// Hears of a host process' end, once, until what is returned is dropped; pidfd_open(2). `None`: the host has no descriptor
+/// left. Then the end is noticed when the process is to run.
+pub fn watch(process: i32, what: Watched) -> Option<OwnedFd> {
+    let sources = SOURCES.get()?;
+    // SAFETY: passes numbers.
+    let descriptor = host::result(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) }).ok()?;
+    // SAFETY: just made by the host for us alone.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor as i32) };
+    let events = libc::EPOLLIN | libc::EPOLLONESHOT;
+    sources.control(libc::EPOLL_CTL_ADD, descriptor.as_raw_fd(), events, what as u64).ok()?;
+    Some(descriptor)
+}
+
 /// There is room again for input.
 pub fn listen_for_input() {
     let Some(sources) = SOURCES.get() else { return };
@@ -150,6 +181,9 @@ pub fn listen_for_input() {
         _ => {}
     }
 }
+
+const PROGRAM: u64 = Watched::Program as u64;
+const ZYGOTE: u64 = Watched::Zygote as u64;
 
 /// What the thread does.
 fn listen(sources: &Sources) -> ! {
@@ -173,6 +207,9 @@ fn listen(sources: &Sources) -> ! {
                     }
                     raise(Interrupts::CONSOLE);
                 }
+                PROGRAM => raise(Interrupts::LOSS),
+                ZYGOTE if zygote::is_wanted() => power::end_without_programs(),
+                ZYGOTE => {}
                 _ => take_signal(sources),
             }
         }

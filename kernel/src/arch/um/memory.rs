@@ -8,11 +8,11 @@
 //! The kernel's own objects are not in it: on this machine `Box` and its like come from the host's allocator. What it has in
 //! RAM are frames: page tables, and the table of who uses which. No program has those mapped.
 
+use super::host::SharedMemory;
 use crate::arch::{Frame, PAGE_SIZE};
-use core::ptr::{self, NonNull};
-use std::fs::File;
+use core::ptr::NonNull;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Frame 0 is left out, as on a real machine: its number means "none" to somebody, somewhere.
 pub const FIRST_FRAME: u32 = 1;
@@ -22,15 +22,9 @@ pub const FIRST_FREE: u32 = if cfg!(test) { 128 } else { FIRST_FRAME };
 pub const DEFAULT_SIZE: u64 = 256 << 20;
 
 struct Ram {
-    base: NonNull<u8>,
+    memory: SharedMemory,
     frame_limit: u32,
-    file: File,
 }
-
-// SAFETY: whoever owns a frame owns its bytes.
-unsafe impl Sync for Ram {}
-// SAFETY: the same.
-unsafe impl Send for Ram {}
 
 static RAM: spin::Once<Ram> = spin::Once::new();
 
@@ -38,24 +32,13 @@ impl Ram {
     /// Makes so many bytes, rounded down to whole frames.
     fn new(bytes: u64) -> io::Result<Self> {
         let frame_limit = u32::try_from(bytes / PAGE_SIZE as u64).map_err(io::Error::other)?;
-        let length = frame_limit as usize * PAGE_SIZE;
-        // SAFETY: the name is a string that ends with a zero.
-        let descriptor = unsafe { libc::memfd_create(c"gnomon RAM".as_ptr(), libc::MFD_CLOEXEC) };
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just made, and nobody else's.
-        let file = unsafe { File::from_raw_fd(descriptor) };
-        file.set_len(length as u64)?;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_SHARED | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping at an address the host chooses replaces nothing.
-        let base = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, descriptor, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast()).ok_or_else(io::Error::last_os_error)?;
-        Ok(Self { base, frame_limit, file })
+        let memory = SharedMemory::new(c"gnomon RAM", frame_limit as usize * PAGE_SIZE)?;
+        Ok(Self { memory, frame_limit })
+    }
+
+    fn pointer(&self, frame: Frame) -> NonNull<u8> {
+        assert!((FIRST_FRAME..self.frame_limit).contains(&frame.0), "{frame:?} is not RAM");
+        self.memory.pointer(frame.0 as usize * PAGE_SIZE, PAGE_SIZE)
     }
 }
 
@@ -76,7 +59,7 @@ pub fn frame_limit() -> u32 {
 
 /// The file that is RAM, to be mapped by programs' host processes.
 pub fn file() -> BorrowedFd<'static> {
-    ram().file.as_fd()
+    ram().memory.file.as_fd()
 }
 
 /// Where in the file a frame lies.
@@ -86,10 +69,12 @@ pub fn offset(frame: Frame) -> u64 {
 
 /// The kernel's view of a frame.
 pub fn pointer(frame: Frame) -> NonNull<u8> {
-    let ram = ram();
-    assert!((FIRST_FRAME..ram.frame_limit).contains(&frame.0), "{frame:?} is not RAM");
-    // SAFETY: the frame is inside.
-    unsafe { ram.base.add(frame.0 as usize * PAGE_SIZE) }
+    ram().pointer(frame)
+}
+
+/// Whether an address of the kernel's lies in its view of RAM.
+pub fn holds(address: *const u8) -> bool {
+    RAM.get().is_some_and(|ram| ram.memory.contains(address))
 }
 
 #[cfg(test)]
@@ -101,10 +86,10 @@ mod tests {
     fn a_frame_is_a_page_of_the_file() {
         let ram = Ram::new(1 << 20).unwrap();
         assert_eq!(ram.frame_limit, 256);
-        // SAFETY: inside the mapping, which nobody else knows.
-        unsafe { ram.base.add(3 * PAGE_SIZE).write(42) };
+        // SAFETY: a frame, which nobody else knows.
+        unsafe { ram.pointer(Frame(3)).write(42) };
         let mut byte = [0];
-        ram.file.read_exact_at(&mut byte, offset(Frame(3))).unwrap();
+        ram.memory.file.read_exact_at(&mut byte, offset(Frame(3))).unwrap();
         assert_eq!(byte, [42]);
     }
 

@@ -34,7 +34,9 @@ mod turns;
 mod user;
 mod zygote;
 
-use super::{BootInformation, CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures, Reference};
+use super::{
+    BootInformation, CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures, Reference, TableRoot,
+};
 use alloc::{boxed::Box, format, string::String};
 use command_line::{Archive, Cpu, HELP, Options, Wish};
 use core::{fmt, mem::MaybeUninit, ptr::NonNull};
@@ -78,6 +80,7 @@ fn lossy(argument: std::ffi::OsString) -> String {
 
 /// Everything that can fail before there is a kernel. Errors: a sentence.
 fn prepare(options: Options) -> Result<BootInformation, String> {
+    host::lift_limits();
     let clock = clock::begin();
     let cpu = pin(options.cpu)?;
     let initramfs = archive(options.archive)?;
@@ -235,6 +238,11 @@ impl Machine for Hardware {
 
     fn take_interrupts() -> Interrupts {
         interrupts::take()
+    }
+
+    fn has_lost(space: TableRoot) -> bool {
+        // SAFETY: whoever asks for an address space keeps it, and with it the table.
+        unsafe { translation::Space::of(space) }.lock().is_lost()
     }
 
     fn console_write(bytes: &[u8]) {

@@ -71,6 +71,16 @@ pub fn end_by(signal: libc::c_int) -> ! {
     leave(FAILURE)
 }
 
+/// The host process that all are made from is gone: by somebody's hand, or because the host is short of memory, when that
+/// one is ended before the kernel. Then there is little time, and no memory for more than a sentence.
+pub fn end_without_programs() -> ! {
+    console::restore();
+    std::eprintln!(
+        "\ngnomon-um: the host has ended the process that all programs' processes are made from: it may be out of memory"
+    );
+    leave(FAILURE)
+}
+
 /// The person at the terminal has had enough.
 pub fn leave_by_escape() -> ! {
     console::restore();

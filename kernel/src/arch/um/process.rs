@@ -5,18 +5,22 @@
 //! two ways ([`Parked`]).
 
 use super::frame::FrameForm;
+use super::interrupts::{self, Watched};
 use super::layout;
 use super::operation::{CLONE_THREAD, Operation};
 use super::slot::Slot;
 use super::statistics::{self, Event};
-use super::turns::{self, Call, HostThread, Lost};
+use super::turns::{self, Call, HostThread, Lost, Unborn};
 use super::{running, stub};
 use alloc::sync::Arc;
+use std::os::fd::OwnedFd;
 
 /// The host process of an address space.
 pub struct Process {
     /// Its number on the host.
     number: i32,
+    /// By which the interrupt thread hears of its end, as long as that is not the kernel's own doing.
+    watch: spin::Mutex<Option<OwnedFd>>,
     /// Its threads; a place in this list is given away once, and again when nobody has it.
     threads: spin::Mutex<Vec<Thread>>,
 }
@@ -57,11 +61,13 @@ fn form() -> &'static FrameForm {
 impl Process {
     /// One that has a first thread, in the stub.
     pub fn new(thread: Thread) -> Arc<Self> {
-        Arc::new(Self { number: thread.host.process, threads: spin::Mutex::new(vec![thread]) })
+        let number = thread.host.process;
+        let watch = spin::Mutex::new(interrupts::watch(number, Watched::Program));
+        Arc::new(Self { number, watch, threads: spin::Mutex::new(vec![thread]) })
     }
 
     /// Takes a thread for a program's: one that nobody has, or a new one. Gives its place.
-    pub fn take_thread(&self) -> Result<usize, Lost> {
+    pub fn take_thread(&self) -> Result<usize, Unborn> {
         let mut threads = self.threads.lock();
         let free = threads.iter().position(|thread| !thread.taken);
         let place = match free {
@@ -89,8 +95,14 @@ impl Process {
         act(&mut self.threads.lock()[place])
     }
 
+    /// Whether somebody on the host has ended it.
+    pub fn has_died(&self) -> bool {
+        running::has_died(self.number)
+    }
+
     /// Ends the process. Its threads do not run again, so everything that is theirs may be used anew at once.
     pub fn end(&self) {
+        drop(self.watch.lock().take());
         // SAFETY: sends a signal to a child of ours, whose number is its own until it is buried.
         unsafe { libc::kill(self.number, libc::SIGKILL) };
     }
@@ -257,8 +269,8 @@ impl Thread {
     }
 
     /// Makes a sister, which waits in the stub.
-    fn clone_thread(&mut self, place: usize) -> Result<Self, Lost> {
-        let slot = Slot::new(place).ok_or(Lost)?;
+    fn clone_thread(&mut self, place: usize) -> Result<Self, Unborn> {
+        let slot = Slot::new(place).ok_or(Unborn::Refused)?;
         let stack = form().stack_pointer(&slot);
         let operations = [
             Operation::map_slot(slot.address(), slot.offset()),
@@ -276,7 +288,7 @@ impl Thread {
         own: &[Operation],
         child: &Slot,
         of_child: &[Operation],
-    ) -> Result<Call, Lost> {
+    ) -> Result<Call, Unborn> {
         self.enter_stub()?;
         let all = [own, of_child].concat();
         self.slot.write_operations(&all);
@@ -288,6 +300,6 @@ impl Thread {
         running::end();
         let (parent, child) = born?;
         self.stopped(&parent);
-        child.ok_or(Lost)
+        child.ok_or(Unborn::Refused)
     }
 }

@@ -98,8 +98,8 @@ pub fn has_died(process: i32) -> bool {
     result == 0 && unsafe { information.si_pid() } == process
 }
 
-/// Takes note of a child's end. False: it has not ended yet.
-pub fn bury(process: i32) -> bool {
+/// Takes note of a child's end, waiting for it unless WNOHANG is among the options. False: it has not ended yet.
+pub fn bury(process: i32, options: i32) -> bool {
     // SAFETY: writes nothing.
-    unsafe { libc::waitpid(process, core::ptr::null_mut(), libc::WNOHANG | libc::__WALL) != 0 }
+    unsafe { libc::waitpid(process, core::ptr::null_mut(), options | libc::__WALL) != 0 }
 }

@@ -7,20 +7,18 @@
 //! saves the program's registers: [`super::frame`]. Everything in a slot may have been written by the program, which can
 //! address it: what is read here is no more trusted than registers are.
 
+use super::host::SharedMemory;
 use super::layout::{self, SLOT_SIZE};
 use super::operation::Operation;
-use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU32;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// How many threads all programs together can have. Slots that are not in use take no memory.
 const MOST: u32 = 1 << 16;
 
 struct Slots {
-    base: NonNull<u8>,
-    file: File,
+    memory: SharedMemory,
     free: spin::Mutex<Free>,
 }
 
@@ -28,11 +26,6 @@ struct Free {
     used_before: Vec<u32>,
     never_used: u32,
 }
-
-// SAFETY: whoever has a `Slot` has its bytes.
-unsafe impl Sync for Slots {}
-// SAFETY: the same.
-unsafe impl Send for Slots {}
 
 static SLOTS: spin::Once<Slots> = spin::Once::new();
 
@@ -47,29 +40,13 @@ fn slots() -> &'static Slots {
 
 /// The file, to be mapped in host processes.
 pub fn file() -> BorrowedFd<'static> {
-    slots().file.as_fd()
+    slots().memory.file.as_fd()
 }
 
 impl Slots {
     fn new() -> io::Result<Self> {
-        let length = MOST as usize * SLOT_SIZE;
-        // SAFETY: the name is a string that ends with a zero.
-        let descriptor = unsafe { libc::memfd_create(c"gnomon slots".as_ptr(), libc::MFD_CLOEXEC) };
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just made, and nobody else's.
-        let file = unsafe { File::from_raw_fd(descriptor) };
-        file.set_len(length as u64)?;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_SHARED | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping at an address the host chooses replaces nothing.
-        let base = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, descriptor, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast()).ok_or_else(io::Error::last_os_error)?;
-        Ok(Self { base, file, free: spin::Mutex::new(Free { used_before: Vec::new(), never_used: 0 }) })
+        let memory = SharedMemory::new(c"gnomon slots", MOST as usize * SLOT_SIZE)?;
+        Ok(Self { memory, free: spin::Mutex::new(Free { used_before: Vec::new(), never_used: 0 }) })
     }
 }
 
@@ -109,8 +86,7 @@ impl Slot {
 
     fn pointer(&self, offset: usize, length: usize) -> *mut u8 {
         assert!(offset <= SLOT_SIZE && length <= SLOT_SIZE - offset, "beyond the slot");
-        // SAFETY: `number` is below MOST, and the offset in the slot.
-        unsafe { slots().base.as_ptr().add(self.number as usize * SLOT_SIZE + offset) }
+        slots().memory.pointer(self.number as usize * SLOT_SIZE + offset, length).as_ptr()
     }
 
     /// Copies bytes in.

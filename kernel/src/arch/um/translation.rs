@@ -45,8 +45,10 @@ pub struct Space {
     frames: &'static dyn TableFrames,
     /// Where the host may have more than it should.
     stale: Vec<Range<usize>>,
-    /// The host process, once a program has run here.
-    pub process: Option<Arc<Process>>,
+    /// The host process, once a program is to run here.
+    process: Option<Arc<Process>>,
+    /// It was another space's before, and still has that one's mappings.
+    inherited: bool,
 }
 
 /// A frame full of entries.
@@ -167,7 +169,28 @@ impl Space {
 
     /// Whether nothing has to be done before a program may run.
     pub fn is_current(&self) -> bool {
-        self.stale.is_empty()
+        self.stale.is_empty() && !self.inherited
+    }
+
+    /// The host process.
+    pub fn process(&self) -> Option<&Arc<Process>> {
+        self.process.as_ref()
+    }
+
+    /// Gives it a host process: a new one, which has no mappings.
+    pub fn set_process(&mut self, process: Arc<Process>) {
+        self.process = Some(process);
+    }
+
+    /// Gives it a host process that was another space's.
+    pub fn inherit_process(&mut self, process: Arc<Process>) {
+        self.set_process(process);
+        self.inherited = true;
+    }
+
+    /// Whether there was a host process, and is no more.
+    pub fn is_lost(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.has_died())
     }
 
     /// Whether the program may access a page so, whether or not the host knows.
@@ -184,7 +207,7 @@ impl Space {
             self.update(range, &mut |page, entry| plan.mend(page, entry));
         }
         let mut operations = plan.into_operations();
-        if operations.len() > MOST_OPERATIONS {
+        if core::mem::take(&mut self.inherited) || operations.len() > MOST_OPERATIONS {
             operations = vec![self.forget()];
         }
         operations.extend(fault.and_then(|page| self.bring_in(page)));
@@ -226,7 +249,8 @@ impl Space {
 
 impl Translation for Table {
     fn new(frames: &'static dyn TableFrames) -> Result<Self> {
-        let space = Space { leaves: BTreeMap::new(), frames, stale: Vec::new(), process: None };
+        let space =
+            Space { leaves: BTreeMap::new(), frames, stale: Vec::new(), process: None, inherited: false };
         Ok(Self(Arc::new(spin::Mutex::new(space))))
     }
 
@@ -305,9 +329,8 @@ impl Affected {
 impl Drop for Table {
     fn drop(&mut self) {
         let mut space = self.0.lock();
-        if let Some(process) = space.process.take() {
-            process.end();
-        }
+        // Its host process ends, unless a thread goes on from there to another space.
+        space.process = None;
         for leaf in space.leaves.values() {
             space.frames.free(leaf.frame);
         }

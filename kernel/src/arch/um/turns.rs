@@ -18,6 +18,21 @@ use core::sync::atomic::Ordering::SeqCst;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lost;
 
+/// Why there is no further process or thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unborn {
+    /// Who was to make it is lost.
+    Lost,
+    /// The host makes no more, or there is no slot for it.
+    Refused,
+}
+
+impl From<Lost> for Unborn {
+    fn from(Lost: Lost) -> Self {
+        Self::Lost
+    }
+}
+
 /// A host thread, and the process it is one of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HostThread {

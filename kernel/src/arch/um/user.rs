@@ -20,7 +20,7 @@ use super::operation::Operation;
 use super::process::{Process, Thread};
 use super::statistics::Event;
 use super::translation::Space;
-use super::turns::Lost;
+use super::turns::{Lost, Unborn};
 use super::{explain, interrupts, layout, running, statistics, zygote};
 use crate::abi::{Errno, Result, Signal, linux};
 use crate::arch::{Exception, PAGE_SIZE, Registers, TableRoot, Trap, UserMode, xsave};
@@ -96,6 +96,19 @@ impl UserMode for Context {
         Ok(Self { place: Place::Kept(copy), fault: None })
     }
 
+    /// The host process is made now, and of a new thread its host thread. Who executes a program takes its process along if
+    /// nobody else needs it.
+    fn prepare(&mut self, root: TableRoot) -> Result<()> {
+        // SAFETY: whoever prepares a program to run keeps its address space, which keeps the table.
+        let space = unsafe { Space::of(root) };
+        let made = match &self.place {
+            Place::Kept(_) => self.settle_in(space),
+            Place::Hosted(hosted) if hosted.is_last_of_space() => Ok(()),
+            Place::Hosted(_) => process_of(space).map(drop),
+        };
+        made.map_err(|_| Errno::EAGAIN.because("the host refuses one more process or thread"))
+    }
+
     fn run(&mut self, root: TableRoot) -> Trap {
         // SAFETY: whoever runs a program keeps its address space, which keeps the table.
         let space = unsafe { Space::of(root) };
@@ -105,7 +118,7 @@ impl UserMode for Context {
                 trap
             }
             Err(Lost) => {
-                if let Some(process) = space.lock().process.as_ref() {
+                if let Some(process) = space.lock().process() {
                     process.end();
                 }
                 tell_of_loss();
@@ -183,6 +196,16 @@ impl UserMode for Context {
 }
 
 impl Hosted {
+    /// Whether none but this thread and its address space have the host process.
+    fn is_last_of_space(&self) -> bool {
+        Arc::strong_count(&self.process) <= 2
+    }
+
+    /// Whether none but this thread has the host process: its address space is gone.
+    fn is_last(&self) -> bool {
+        Arc::strong_count(&self.process) == 1
+    }
+
     fn with_thread<R>(&self, act: impl FnOnce(&mut Thread) -> R) -> R {
         self.process.with_thread(self.thread, act)
     }
@@ -206,7 +229,7 @@ impl Context {
     }
 
     fn run_in(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<Trap, Lost> {
-        self.settle_in(space)?;
+        self.settle_in(space).map_err(|_| Lost)?;
         let Place::Hosted(hosted) = &self.place else { return Err(Lost) };
         let fault = &mut self.fault;
         hosted.with_thread(|thread| {
@@ -218,41 +241,56 @@ impl Context {
         })
     }
 
-    /// Finds or makes the host process of an address space, and a thread in it.
-    fn settle_in(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<(), Lost> {
-        let present = space.lock().process.clone();
-        let process = match present {
-            Some(process) => process,
-            None => {
-                let process = zygote::new_process()?;
-                space.lock().process = Some(process.clone());
-                process
+    /// Goes to the host process of an address space, to a thread of it. If the space has none yet it is given the one that
+    /// the thread comes from, unless somebody else needs that.
+    fn settle_in(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<(), Unborn> {
+        if let Place::Hosted(hosted) = &self.place {
+            let mut space = space.lock();
+            match space.process() {
+                Some(process) if Arc::ptr_eq(&hosted.process, process) => return Ok(()),
+                None if hosted.is_last() => {
+                    space.inherit_process(hosted.process.clone());
+                    drop(space);
+                    self.expect_fault();
+                    return Ok(());
+                }
+                _ => {}
             }
-        };
-        if let Place::Hosted(hosted) = &self.place
-            && Arc::ptr_eq(&hosted.process, &process)
-        {
-            return Ok(());
         }
+        let process = process_of(space)?;
         self.move_to(process)
     }
 
-    fn move_to(&mut self, process: Arc<Process>) -> core::result::Result<(), Lost> {
+    fn move_to(&mut self, process: Arc<Process>) -> core::result::Result<(), Unborn> {
         let registers = self.registers();
         let mut extended = vec![0; Self::extended_state_size()];
         self.save_extended_state(&mut extended);
         let thread = process.take_thread()?;
         let hosted = Hosted { process, thread };
-        let form = form().ok_or(Lost)?;
+        let form = form().ok_or(Unborn::Lost)?;
         hosted.with_thread(|thread| {
             form.set_registers(thread.slot(), &registers);
             form.load_extended(thread.slot(), &extended);
         });
         self.place = Place::Hosted(hosted);
-        // Where it goes on is the one page that it will need for certain.
-        self.fault = Some(registers.rip as usize & !(PAGE_SIZE - 1));
+        self.expect_fault();
         Ok(())
     }
+
+    /// Where it goes on in a new place is the one page that it will need for certain.
+    fn expect_fault(&mut self) {
+        self.fault = Some(self.registers().rip as usize & !(PAGE_SIZE - 1));
+    }
+}
+
+/// The host process of an address space, made if there is none.
+fn process_of(space: &spin::Mutex<Space>) -> core::result::Result<Arc<Process>, Unborn> {
+    if let Some(process) = space.lock().process() {
+        return Ok(process.clone());
+    }
+    let process = zygote::new_process()?;
+    space.lock().set_process(process.clone());
+    Ok(process)
 }
 
 /// Says that a program is lost: once as a warning, for one that gets itself lost could do so over and over.

@@ -6,13 +6,15 @@
 
 use super::filter::{self, Told};
 use super::frame::FrameForm;
+use super::host::memory_file;
+use super::interrupts::{self, Watched};
 use super::layout::{self, SLOT_SIZE};
 use super::listener::Listener;
 use super::operation::{CLONE_PROCESS, NOT_MADE, Operation};
 use super::process::{Process, Thread};
 use super::slot::{self, Slot};
 use super::statistics::{self, Event};
-use super::turns::{self, HostThread, Lost, Way};
+use super::turns::{self, HostThread, Lost, Unborn, Way};
 use super::{memory, running, stub};
 use alloc::sync::Arc;
 use core::fmt;
@@ -26,6 +28,8 @@ static GROUP: AtomicI32 = AtomicI32::new(0);
 /// Why there are no notifications, if there are none.
 static REASON: spin::Once<io::Error> = spin::Once::new();
 static ZYGOTE: spin::Once<spin::Mutex<Thread>> = spin::Once::new();
+/// By which the interrupt thread hears of its end.
+static WATCH: spin::Once<Option<OwnedFd>> = spin::Once::new();
 /// Processes that have been killed and not yet taken note of.
 static DYING: spin::Mutex<Vec<i32>> = spin::Mutex::new(Vec::new());
 
@@ -71,6 +75,11 @@ pub fn start() -> Result<(), String> {
             }
         },
     };
+    let process = thread.host().process;
+    // When memory is short the host is to end programs before the kernel: it may then still say what happened. Where this
+    // wish is not heard, nothing is lost.
+    let _ = std::fs::write(format!("/proc/{process}/oom_score_adj"), "1000");
+    WATCH.call_once(|| interrupts::watch(process, Watched::Zygote));
     ZYGOTE.call_once(|| spin::Mutex::new(thread));
     Ok(())
 }
@@ -222,19 +231,8 @@ fn write_arguments(slot: &Slot, told: Told) {
 /// The stub, as a file that can be executed.
 fn image_file() -> io::Result<File> {
     // Hosts before 6.3 do not know MFD_EXEC; there it goes without saying.
-    let make = |flags| {
-        // SAFETY: the name is a string that ends with a zero.
-        unsafe { libc::memfd_create(c"gnomon program".as_ptr(), flags) }
-    };
-    let mut descriptor = make(libc::MFD_CLOEXEC | libc::MFD_EXEC);
-    if descriptor < 0 {
-        descriptor = make(libc::MFD_CLOEXEC);
-    }
-    if descriptor < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just made, and nobody else's.
-    let mut file = unsafe { File::from_raw_fd(descriptor) };
+    let name = c"gnomon program";
+    let mut file = memory_file(name, libc::MFD_EXEC).or_else(|_| memory_file(name, 0))?;
     file.write_all(&stub::image())?;
     Ok(file)
 }
@@ -245,14 +243,18 @@ fn spawn(image: &File) -> io::Result<i32> {
         image: i32,
         ram: i32,
         slots: i32,
+        /// What the host says to it, unless it is loaded.
+        error: i32,
     }
+    /// A number behind those.
+    const FREE: i32 = layout::SLOTS_DESCRIPTOR + 1;
     extern "C" fn child(given: *mut libc::c_void) -> i32 {
         // SAFETY: the parent waits, with this on its stack, until we have executed something or ended. Only host calls are
         // made, which leave the parent's memory alone.
         unsafe {
-            let Given { image, ram, slots } = &*given.cast::<Given>();
+            let Given { image, ram, slots, error } = &mut *given.cast::<Given>();
             // First out of the way of the numbers they are to have.
-            let place = |descriptor: i32| libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 16);
+            let place = |descriptor: i32| libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, FREE);
             let (image, ram, slots) = (place(*image), place(*ram), place(*slots));
             libc::dup2(ram, layout::RAM_DESCRIPTOR);
             libc::dup2(slots, layout::SLOTS_DESCRIPTOR);
@@ -265,18 +267,27 @@ fn spawn(image: &File) -> io::Result<i32> {
                 nothing.as_ptr(),
                 libc::AT_EMPTY_PATH,
             );
+            *error = *libc::__errno_location();
             libc::_exit(1)
         }
     }
-    let mut given =
-        Given { image: image.as_raw_fd(), ram: memory::file().as_raw_fd(), slots: slot::file().as_raw_fd() };
+    let mut given = Given {
+        image: image.as_raw_fd(),
+        ram: memory::file().as_raw_fd(),
+        slots: slot::file().as_raw_fd(),
+        error: 0,
+    };
     let mut stack = vec![0_u128; 4096];
     // It shares our memory until it executes, and we wait: nothing is copied. No signal at its end: see `running`.
     let flags = libc::CLONE_VM | libc::CLONE_VFORK;
     // SAFETY: the stack is large enough for a function that makes a few calls, and lives as long.
     let process =
         unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut given).cast()) };
-    if process < 0 { Err(io::Error::last_os_error()) } else { Ok(process) }
+    match (process, given.error) {
+        (..0, _) => Err(io::Error::last_os_error()),
+        (_, 0) => Ok(process),
+        (_, error) => Err(io::Error::from_raw_os_error(error)),
+    }
 }
 
 /// Takes a copy of another process' descriptor.
@@ -293,10 +304,18 @@ fn take_descriptor(process: i32, descriptor: i32) -> io::Result<OwnedFd> {
 }
 
 /// A new process without any memory, for an address space.
-pub fn new_process() -> Result<Arc<Process>, Lost> {
-    DYING.lock().retain(|process| !running::bury(*process));
+pub fn new_process() -> Result<Arc<Process>, Unborn> {
+    DYING.lock().retain(|process| !running::bury(*process, libc::WNOHANG));
+    clone_process().or_else(|reason| {
+        // Those that have not ended yet are counted among those that there are.
+        let waited_for = DYING.lock().drain(..).filter(|process| running::bury(*process, 0)).count();
+        if waited_for == 0 { Err(reason) } else { clone_process() }
+    })
+}
+
+fn clone_process() -> Result<Arc<Process>, Unborn> {
     let mut zygote = ZYGOTE.get().ok_or(Lost)?.lock();
-    let slot = Slot::new(0).ok_or(Lost)?;
+    let slot = Slot::new(0).ok_or(Unborn::Refused)?;
     let own = [Operation::new(libc::SYS_clone, &[CLONE_PROCESS as u64])];
     let child = [Operation::map_slot(slot.address(), slot.offset()), Operation::die_with_kernel()];
     // From its second operation on, the child reads its own slot.
@@ -304,6 +323,11 @@ pub fn new_process() -> Result<Arc<Process>, Lost> {
     let call = zygote.give_birth(&own, &slot, &child)?;
     statistics::count(Event::Process);
     Ok(Process::new(Thread::first(&call, slot)))
+}
+
+/// Whether the kernel wants there to be processes.
+pub fn is_wanted() -> bool {
+    GROUP.load(SeqCst) != 0
 }
 
 /// Ends all processes there are, whatever state the kernel is in. Returns when they are gone.
