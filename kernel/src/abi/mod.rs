@@ -17,6 +17,8 @@ pub use signal_number::{Signal, SignalSet};
 
 /// Linux' constants, as `linux-raw-sys` names them.
 pub use linux_raw_sys::general as linux;
+/// Those of sockets.
+pub use linux_raw_sys::net;
 
 /// Numbers of the task that a `pid_t` names: a thread's id, a process' id (its first thread's), a group's or a session's.
 pub type TaskId = u32;

@@ -1,6 +1,6 @@
 //! File descriptors: small numbers for open files, one table for a process or for all that share it (CLONE_FILES).
 
-use super::{File, OpenFlags, locks};
+use super::{File, OpenFlags, locks, socket};
 use crate::{
     abi::{Errno, Result, linux},
     sync::SpinLock,
@@ -179,6 +179,7 @@ impl FileTable {
     fn dispose(&self, slot: Option<Slot>) {
         if let Some(slot) = slot {
             locks::descriptor_closed(self.id, slot.file.path());
+            socket::descriptor_closed(slot.file);
         }
     }
 

@@ -138,8 +138,9 @@ pub trait FileOperations: Any + Send + Sync {
         Err(Errno::ENOTTY.because("this object does not know that request"))
     }
 
-    /// What mmap(2) maps of this open file, which the mapping keeps open. Errors: ENODEV.
-    fn pages(&self, _file: &Arc<File>) -> Result<Arc<dyn PageSource>> {
+    /// What mmap(2) maps of this open file, which the mapping keeps open. `stores`: the mapping is shared, and is or can be
+    /// made writable. Errors: ENODEV; EPERM when it stores and the file is sealed against that.
+    fn pages(&self, _file: &Arc<File>, _stores: bool) -> Result<Arc<dyn PageSource>> {
         Err(Errno::ENODEV.because("this object has no pages to map"))
     }
 
@@ -407,9 +408,9 @@ impl File {
         }
     }
 
-    /// What mmap(2) maps; it keeps the file open. Errors: ENODEV.
-    pub fn pages(self: &Arc<Self>) -> Result<Arc<dyn PageSource>> {
-        self.operations.pages(self)
+    /// What mmap(2) maps; it keeps the file open. `stores`: as in [`FileOperations::pages`]. Errors: ENODEV, EPERM.
+    pub fn pages(self: &Arc<Self>, stores: bool) -> Result<Arc<dyn PageSource>> {
+        self.operations.pages(self, stores)
     }
 
     /// What would not have to wait now.

@@ -7,7 +7,7 @@
 //! * [`open`], [`naming`], [`renaming`], [`attributes`], [`mounting`]: what is done with a place; each checks what Linux
 //!   checks, in its order;
 //! * [`mod@file`], [`fd_table`], [`locks`]: open files, whose operations never wait, and their descriptors;
-//! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`event_file`], [`timer_file`], [`epoll`],
+//! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`socket`], [`event_file`], [`timer_file`], [`epoll`],
 //!   [`console`] with [`terminal`], [`devices`], [`nsfs`], [`proc`], [`sysfs`], and [`pseudo`] for what has no name.
 //!
 //! Tasks stand above this folder: what files must know of who acts, they ask an [`Actor`]. (Only [`proc`], which tells of
@@ -39,6 +39,7 @@ pub mod pipe;
 pub mod proc;
 pub mod pseudo;
 pub mod renaming;
+pub mod socket;
 pub mod sysfs;
 pub mod terminal;
 pub mod text_busy;

@@ -23,6 +23,8 @@ pub struct Family {
 
 /// pipe(7)
 pub static PIPES: Family = Family::new("pipefs", 0x5049_5045);
+/// unix(7)
+pub static SOCKETS: Family = Family::new("sockfs", 0x534f_434b);
 /// Namespaces, namespaces(7).
 pub static NAMESPACES: Family = Family::new("nsfs", 0x6e73_6673);
 /// Everything that is only a descriptor: eventfd(2), pidfd_open(2) …

@@ -125,14 +125,22 @@ fn control(caller: &Caller<'_>, descriptor: Descriptor, command: u32, argument: 
             let nobody = [linux::F_OWNER_PID as i32, 0];
             caller.space.write(UserPointer::new(argument), &nobody).map(|()| 0)
         }
-        // No file can be leased, and only a file in memory could be sealed; none is made so that it can.
+        // No file can be leased.
         linux::F_GETLEASE => Ok(linux::F_UNLCK as usize),
-        linux::F_GET_SEALS if file.operations_as::<Node>().is_some() => Ok(linux::F_SEAL_SEAL as usize),
-        linux::F_ADD_SEALS if file.operations_as::<Node>().is_some() => {
-            Err(Errno::EPERM.because("the file was not made to be sealed"))
+        linux::F_GET_SEALS => in_memory(&file).map(|node| node.seals.bits() as usize),
+        linux::F_ADD_SEALS if !file.flags().writes() => {
+            Err(Errno::EPERM.because("who seals a file could have written it"))
         }
+        linux::F_ADD_SEALS => in_memory(&file)?.seals.add(argument as u32).map(|()| 0),
         _ => Err(Errno::EINVAL.because("fcntl does not know this command")),
     }
+}
+
+/// The file in memory that an open file is. Errors: EINVAL.
+fn in_memory(file: &File) -> Result<&Node> {
+    file.operations_as::<Node>()
+        .filter(|_| file.path().inode().kind() == Kind::Regular)
+        .ok_or(Errno::EINVAL.because("only a file in memory has seals"))
 }
 
 fn pipe_end(file: &File) -> Result<&End> {
@@ -236,14 +244,23 @@ pub fn pipe2(caller: &mut Caller<'_>, ends: UserPointer<[i32; 2]>, flags: u32) -
     reserve::check()?;
     let credentials = caller.credentials();
     let (read_end, write_end) = pipe::pipe(OpenFlags::from_bits_retain(flags), &credentials);
+    install_pair(caller, [read_end, write_end], closes_on_exec(flags), ends)
+}
+
+/// Gives the caller descriptors for two files, or none. Errors: EMFILE, ENOMEM, EFAULT.
+pub fn install_pair(
+    caller: &Caller<'_>,
+    [first, second]: [Arc<File>; 2],
+    close_on_exec: bool,
+    pair: UserPointer<[i32; 2]>,
+) -> Result<usize> {
     let files = caller.files()?;
-    let read_end = files.install(read_end, closes_on_exec(flags), limit(caller))?;
-    let write_end = files
-        .install(write_end, closes_on_exec(flags), limit(caller))
-        .inspect_err(|_| close_quietly(caller, read_end))?;
-    caller.space.write(ends, &[read_end.0, write_end.0]).map(|()| 0).inspect_err(|_| {
-        close_quietly(caller, read_end);
-        close_quietly(caller, write_end);
+    let first = files.install(first, close_on_exec, limit(caller))?;
+    let second =
+        files.install(second, close_on_exec, limit(caller)).inspect_err(|_| close_quietly(caller, first))?;
+    caller.space.write(pair, &[first.0, second.0]).map(|()| 0).inspect_err(|_| {
+        close_quietly(caller, first);
+        close_quietly(caller, second);
     })
 }
 
@@ -276,5 +293,9 @@ pub fn memfd_create(caller: &mut Caller<'_>, name: usize, flags: u32) -> Result<
         Errno::ENAMETOOLONG => Errno::EINVAL.because("a memory file's name has at most 249 bytes"),
         error => error,
     })?;
-    install(caller, memory_file(&name, &caller.credentials())?, flags & linux::MFD_CLOEXEC != 0)
+    install(
+        caller,
+        memory_file(&name, flags & linux::MFD_ALLOW_SEALING != 0, &caller.credentials())?,
+        flags & linux::MFD_CLOEXEC != 0,
+    )
 }

@@ -7,7 +7,10 @@ use crate::{
     abi::{Errno, Result, Signal, UserPointer, linux},
     arch::UserContext,
     fs::{
-        Actor, Descriptor, File, Kind, OpenFlags, Positions, SeekBase, attributes::check_size_limit, random,
+        Actor, Descriptor, File, Kind, OpenFlags, Positions, SeekBase,
+        attributes::check_size_limit,
+        random,
+        socket::{Socket, SocketKind},
     },
     mm::{
         AddressSpace,
@@ -121,7 +124,7 @@ async fn writing<'a>(
         };
         let queue = file.wait_queue().filter(|_| error == Errno::EAGAIN && may_wait(file));
         let Some(queue) = queue else {
-            if error == Errno::EPIPE {
+            if error == Errno::EPIPE && signals_broken_pipe(file) {
                 task.raise(Signal::SIGPIPE);
             }
             return if done > 0 { Ok(done) } else { Err(error) };
@@ -141,6 +144,11 @@ async fn writing<'a>(
             Err(interrupted) => return Err(interrupted),
         };
     }
+}
+
+/// Whether EPIPE comes with SIGPIPE: from all that carry streams.
+fn signals_broken_pipe(file: &File) -> bool {
+    file.operations_as::<Socket>().is_none_or(|socket| socket.kind() == SocketKind::Stream)
 }
 
 async fn writing_buffers(caller: &mut Caller<'_>, file: &File, buffers: Buffers) -> Result<usize> {

@@ -195,7 +195,15 @@ fn map_file(request: &mut MapRequest, file: &Arc<File>, first: u64, flags: u32) 
         }
         request.maximum.remove(Permissions::EXECUTE);
     }
-    let source = file.pages()?;
+    let stores = shared && request.maximum.contains(Permissions::WRITE);
+    let source = match file.pages(stores) {
+        // Sealed against writing: to look at it all the same, a mapping that cannot be made writable will do.
+        Err(Errno::EPERM) if !request.permissions.contains(Permissions::WRITE) => {
+            request.maximum.remove(Permissions::WRITE);
+            file.pages(false)?
+        }
+        outcome => outcome?,
+    };
     if request.flags.contains(RegionFlags::GROWS_DOWN) {
         return Err(no_growing_down());
     }

@@ -31,6 +31,8 @@ mod remote_memory;
 mod resources;
 mod scheduling;
 mod signals;
+mod socket_messages;
+mod sockets;
 mod stat_formats;
 
 use crate::{

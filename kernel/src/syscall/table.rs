@@ -11,7 +11,7 @@
 use super::{
     Argument, Caller, adjusting, attributes, clocks, descriptors, epoll, file_io, file_locks, futex,
     identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, remote_memory,
-    resources, scheduling, signals, timer_files, timers,
+    resources, scheduling, signals, socket_messages, sockets, timer_files, timers,
 };
 use crate::{
     abi::{Errno, Result},
@@ -159,7 +159,7 @@ table! {
     13 rt_sigaction now signals::rt_sigaction, 4, "";
     14 rt_sigprocmask now signals::rt_sigprocmask, 4, "";
     15 rt_sigreturn now signals::rt_sigreturn, 0, "";
-    16 ioctl now descriptors::ioctl, 3, "terminals, pipes, namespaces, FIOCLEX, FIONBIO";
+    16 ioctl now descriptors::ioctl, 3, "terminals, pipes, sockets, namespaces, FIOCLEX, FIONBIO";
     17 pread64 now file_io::pread64, 4, "";
     18 pwrite64 now file_io::pwrite64, 4, "";
     19 readv wait file_io::readv, 3, "";
@@ -181,6 +181,21 @@ table! {
     38 setitimer now timers::setitimer, 3, "";
     39 getpid now process::getpid, 0, "";
     40 sendfile wait file_io::sendfile, 4, "";
+    41 socket now sockets::socket, 3, "AF_UNIX: SOCK_STREAM and SOCK_SEQPACKET; else EAFNOSUPPORT";
+    42 connect wait sockets::connect, 3, "";
+    43 accept wait sockets::accept, 3, "";
+    44 sendto wait socket_messages::sendto, 6, "no MSG_OOB";
+    45 recvfrom wait socket_messages::recvfrom, 6, "no MSG_OOB";
+    46 sendmsg wait socket_messages::sendmsg, 3, "SCM_RIGHTS, SCM_CREDENTIALS; no MSG_OOB";
+    47 recvmsg wait socket_messages::recvmsg, 3, "SCM_RIGHTS, SCM_CREDENTIALS; no MSG_OOB";
+    48 shutdown now sockets::shutdown, 2, "";
+    49 bind now sockets::bind, 3, "";
+    50 listen now sockets::listen, 2, "";
+    51 getsockname now sockets::getsockname, 3, "";
+    52 getpeername now sockets::getpeername, 3, "";
+    53 socketpair now sockets::socketpair, 4, "AF_UNIX";
+    54 setsockopt now sockets::setsockopt, 5, "SO_PASSCRED, SO_SNDBUF, SO_RCVBUF; else ENOPROTOOPT";
+    55 getsockopt now sockets::getsockopt, 5, "those, and SO_TYPE, SO_ERROR, SO_PEERCRED and the like";
     56 clone wait process::clone, 5, "time and user namespaces; no tracing, no control groups";
     57 fork wait process::fork, 0, "";
     58 vfork wait process::vfork, 0, "";
@@ -189,7 +204,7 @@ table! {
     61 wait4 wait process::wait4, 4, "";
     62 kill now signals::kill, 2, "";
     63 uname now machine::uname, 1, "";
-    72 fcntl wait descriptors::fcntl, 3, "not leases, seals, signals";
+    72 fcntl wait descriptors::fcntl, 3, "not leases, signals, F_SEAL_EXEC";
     73 flock wait file_locks::flock, 2, "";
     74 fsync now file_io::fsync, 1, "";
     75 fdatasync now file_io::fsync, 1, "";
@@ -343,6 +358,7 @@ table! {
     285 fallocate now file_io::fallocate, 4, "mode 0, KEEP_SIZE, PUNCH_HOLE";
     286 timerfd_settime now timer_files::timerfd_settime, 4, "";
     287 timerfd_gettime now timer_files::timerfd_gettime, 2, "";
+    288 accept4 wait sockets::accept4, 4, "";
     289 signalfd4 now signals::signalfd4, 4, "";
     290 eventfd2 now descriptors::eventfd2, 2, "";
     291 epoll_create1 now epoll::epoll_create1, 1, "";
@@ -364,7 +380,7 @@ table! {
     316 renameat2 now paths::renameat2, 5, "not RENAME_WHITEOUT";
     317 seccomp now process::seccomp, 0, "always EINVAL";
     318 getrandom now file_io::getrandom, 3, "";
-    319 memfd_create now descriptors::memfd_create, 2, "no seals, no huge pages";
+    319 memfd_create now descriptors::memfd_create, 2, "no huge pages, no MFD_NOEXEC_SEAL";
     322 execveat wait process::execveat, 5, "";
     324 membarrier now scheduling::membarrier, 2, "private and global, not for one core";
     325 mlock2 wait memory::mlock2, 3, "";

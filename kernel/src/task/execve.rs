@@ -41,7 +41,7 @@ struct Opened {
 impl Opened {
     /// Errors: EACCES for a file without pages to map.
     fn new(file: Arc<File>) -> Result<Self> {
-        let pages = file.pages();
+        let pages = file.pages(false);
         let pages = pages.map_err(|_| Errno::EACCES.because("a program's file can be mapped"))?;
         Ok(Self { file, pages })
     }

@@ -30,6 +30,7 @@ mod lifecycle;
 mod locked_memory;
 mod mappings;
 mod memory;
+mod memory_files;
 mod namespace_limit;
 mod nsfs;
 mod offsets_bounds;
@@ -49,6 +50,7 @@ mod signal_files;
 mod signal_frames;
 mod signals;
 mod sleeping;
+mod sockets;
 mod special_mappings;
 mod support;
 mod threads;
@@ -129,8 +131,10 @@ selftests! {
     exec_rules
     elf_files
     pipes
+    sockets
     files
     file_contents
+    memory_files
     file_attributes
     permissions
     identities

@@ -49,7 +49,7 @@ impl FileOperations for Zero {
     }
 
     /// Fresh memory for each mapping, as long as anyone likes: what programs did before MAP_ANONYMOUS.
-    fn pages(&self, _file: &Arc<File>) -> Result<Arc<dyn PageSource>> {
+    fn pages(&self, _file: &Arc<File>, _stores: bool) -> Result<Arc<dyn PageSource>> {
         const PAGES: u64 = 1 << 40;
         Ok(Arc::new(SharedMemory::new(PAGES)))
     }

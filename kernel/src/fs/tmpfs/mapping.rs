@@ -16,6 +16,16 @@ use core::fmt;
 /// mount is in use.
 pub(super) struct Mapping {
     pub file: Arc<File>,
+    /// It is shared, and can be written through.
+    pub stores: bool,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if let Some(node) = self.file.operations_as::<Node>().filter(|_| self.stores) {
+            node.seals.count_storing(false);
+        }
+    }
 }
 
 impl Mapping {

@@ -4,12 +4,13 @@ use super::{
     super::{DeviceNumber, Entry, File, FileSystem, Kind, Mount, MountFlags, NewNode, OpenFlags, Path},
     TemporaryFileSystem,
     node::Node,
+    seals::Seals,
 };
 use crate::{abi::Result, mm::reserve, ns::Credentials, sync::Once};
 use alloc::{sync::Arc, vec::Vec};
 
 /// An empty one, open to read and write. `name` is only shown. Errors: ENOMEM.
-pub fn memory_file(name: &[u8], credentials: &Arc<Credentials>) -> Result<Arc<File>> {
+pub fn memory_file(name: &[u8], takes_seals: bool, credentials: &Arc<Credentials>) -> Result<Arc<File>> {
     reserve::check()?;
     let mount = mount();
     let new = NewNode {
@@ -24,6 +25,7 @@ pub fn memory_file(name: &[u8], credentials: &Arc<Credentials>) -> Result<Arc<Fi
     if let Some(node) = Arc::get_mut(&mut node) {
         node.name = Some(shown_name(name));
         node.add_links(-1);
+        node.seals = Seals::new(takes_seals);
     }
     let path = Path { mount: mount.0.clone(), entry: Entry::root(node.clone()) };
     Ok(File::new(path, node, OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE, credentials.clone()))

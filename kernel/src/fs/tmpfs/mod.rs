@@ -9,6 +9,7 @@ pub mod directory;
 mod mapping;
 pub mod memory_file;
 pub mod node;
+mod seals;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use super::{
     contents::{Contents, LONGEST, split},
     directory::Names,
     mapping::Mapping,
+    seals::Seals,
 };
 use crate::{
     abi::{Errno, Result, Timespec, linux},
@@ -35,6 +36,8 @@ pub struct Node {
     pub(super) body: Body,
     /// What stands for the path of a file that never had a name.
     pub(super) name: Option<Vec<u8>>,
+    /// Of a regular file: what cannot be done to it any more.
+    pub seals: Seals,
 }
 
 /// What changes about an object, but its contents.
@@ -92,6 +95,7 @@ impl Node {
             }),
             body,
             name: None,
+            seals: Seals::new(false),
         })
     }
 
@@ -224,7 +228,9 @@ impl Inode for Node {
     }
 
     fn truncate(&self, length: u64) -> Result<()> {
-        self.contents()?.truncate(length)?;
+        let contents = self.contents()?;
+        self.seals.may_resize(contents.length(), length)?;
+        contents.truncate(length)?;
         self.touch(true);
         Ok(())
     }
@@ -267,6 +273,7 @@ impl FileOperations for Node {
     fn write(&self, call: Call<'_>, from: &mut Source<'_>) -> Result<usize> {
         let Body::Regular { contents, writing } = &self.body else { return Err(Errno::EINVAL) };
         let _writing = writing.lock();
+        self.seals.may_write()?;
         let append = call.file.flags().contains(OpenFlags::APPEND);
         let start = if append { contents.length() } else { call.offset };
         let allowed = self.allowed_length(&call, start, from.remaining())?;
@@ -276,7 +283,12 @@ impl FileOperations for Node {
             let (index, within) = split(start + done as u64);
             let length = (allowed - done).min(PAGE_SIZE - within);
             // The page first: when there is none, nothing of the program's data has been taken.
-            let moved = contents.page_to_write(index).and_then(|page| from.take_page(&page, within, length));
+            let end = start + (done + length) as u64;
+            let moved = self
+                .seals
+                .may_resize(contents.length(), contents.length().max(end))
+                .and_then(|()| contents.page_to_write(index))
+                .and_then(|page| from.take_page(&page, within, length));
             match moved {
                 Ok(count) => {
                     done += count;
@@ -314,6 +326,10 @@ impl FileOperations for Node {
     fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<()> {
         let contents = self.contents()?;
         let end = offset.checked_add(length).filter(|end| *end <= LONGEST).ok_or(Errno::EFBIG)?;
+        match mode & linux::FALLOC_FL_PUNCH_HOLE {
+            0 => self.seals.may_resize(contents.length(), contents.length().max(end))?,
+            _ => self.seals.may_write()?,
+        }
         match mode {
             0 => {
                 contents.fill(offset, end)?;
@@ -329,9 +345,13 @@ impl FileOperations for Node {
         Ok(())
     }
 
-    fn pages(&self, file: &Arc<File>) -> Result<Arc<dyn PageSource>> {
+    fn pages(&self, file: &Arc<File>, stores: bool) -> Result<Arc<dyn PageSource>> {
         self.contents().map_err(|_| Errno::ENODEV)?;
-        Ok(Arc::new(Mapping { file: file.clone() }))
+        if stores {
+            self.seals.may_write()?;
+            self.seals.count_storing(true);
+        }
+        Ok(Arc::new(Mapping { file: file.clone(), stores }))
     }
 }
 

@@ -157,7 +157,7 @@ fn a_mapping_sees_the_files_own_pages() {
     let tree = Tree::new();
     let file = tree.open(&KernelActor, "/file", OpenFlags::READ_WRITE | OpenFlags::CREATE).unwrap();
     write(&file, b"old").unwrap();
-    let pages = file.pages().unwrap();
+    let pages = file.pages(false).unwrap();
     let page = pages.page(0).unwrap();
     page.write(0, b"new");
     file.set_position(0);

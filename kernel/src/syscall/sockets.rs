@@ -1,0 +1,360 @@
+//! Sockets: socket(2), bind(2), connect(2), accept(2) and what is asked and set of them.
+
+use super::{
+    Caller,
+    descriptors::{install, install_pair},
+    file_io::may_wait,
+};
+use crate::{
+    abi::{Errno, Result, UserPointer, linux, net},
+    fs::{
+        Descriptor, File, Kind, LastLink, OpenFlags, Walk,
+        naming::{self, Making},
+        permission::Wanted,
+        socket::{
+            Identity, Socket, SocketKind,
+            name::{self, Address, Key},
+        },
+    },
+    mm::reserve,
+    ns::{Credentials, credentials::OVERFLOW_ID},
+    sync::WaitQueue,
+    task::wait,
+};
+use alloc::{sync::Arc, vec::Vec};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// SOCK_NONBLOCK and SOCK_CLOEXEC are O_NONBLOCK and O_CLOEXEC.
+const FLAGS: u32 = linux::O_NONBLOCK | linux::O_CLOEXEC;
+/// The bits of a type that are not flags, SOCK_TYPE_MASK.
+const TYPE: u32 = 0xf;
+
+fn closes_on_exec(flags: u32) -> bool {
+    flags & linux::O_CLOEXEC != 0
+}
+
+/// `struct ucred`
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Shown {
+    pub process: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Shown {
+    /// As the caller's user namespace names them.
+    pub fn new(identity: Identity, viewer: &Credentials) -> Self {
+        let namespace = &viewer.user_namespace;
+        Self {
+            process: identity.process,
+            uid: namespace.shown_user(identity.uid).unwrap_or(OVERFLOW_ID),
+            gid: namespace.shown_group(identity.gid).unwrap_or(OVERFLOW_ID),
+        }
+    }
+}
+
+/// An open file, which is to be a socket. Errors: EBADF, ENOTSOCK.
+pub fn open_socket(caller: &Caller<'_>, descriptor: Descriptor) -> Result<Arc<File>> {
+    let file = caller.files()?.get(descriptor)?;
+    socket_of(&file)?;
+    Ok(file)
+}
+
+/// The socket that an open file is. Errors: ENOTSOCK.
+pub fn socket_of(file: &File) -> Result<Arc<Socket>> {
+    let any: Arc<dyn core::any::Any + Send + Sync> = file.operations().clone();
+    any.downcast().map_err(|_| Errno::ENOTSOCK.because("the file is no socket"))
+}
+
+/// The kind that socket(2)'s numbers ask for. Errors: EINVAL, EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT.
+fn kind_of(family: u32, kind: u32, protocol: u32) -> Result<SocketKind> {
+    if kind & !(FLAGS | TYPE) != 0 {
+        return Err(Errno::EINVAL.because("a socket's type has two flags"));
+    }
+    if family != net::AF_UNIX {
+        return Err(Errno::EAFNOSUPPORT.because("there are only UNIX sockets"));
+    }
+    if protocol != 0 && protocol != net::AF_UNIX {
+        return Err(Errno::EPROTONOSUPPORT.because("UNIX sockets have no protocols"));
+    }
+    SocketKind::from_number(kind & TYPE)
+        .ok_or_else(|| Errno::ESOCKTNOSUPPORT.because("UNIX sockets are of three types"))
+}
+
+/// socket(2)
+pub fn socket(caller: &mut Caller<'_>, family: u32, kind: u32, protocol: u32) -> Result<usize> {
+    let sort = kind_of(family, kind, protocol)?;
+    if sort == SocketKind::Datagram {
+        return Err(Errno::ESOCKTNOSUPPORT.because("datagram sockets come in pairs only"));
+    }
+    reserve::check()?;
+    let file = Socket::new(sort).open(OpenFlags::from_bits_retain(kind), caller.task);
+    install(caller, file, closes_on_exec(kind))
+}
+
+/// socketpair(2)
+pub fn socketpair(
+    caller: &mut Caller<'_>,
+    family: u32,
+    kind: u32,
+    protocol: u32,
+    pair: UserPointer<[i32; 2]>,
+) -> Result<usize> {
+    let sort = kind_of(family, kind, protocol)?;
+    reserve::check()?;
+    let files = Socket::pair(sort, caller.task)
+        .map(|socket| socket.open(OpenFlags::from_bits_retain(kind), caller.task));
+    install_pair(caller, files, closes_on_exec(kind), pair)
+}
+
+/// An address in a program's memory. Errors: EINVAL, EFAULT.
+pub fn address(caller: &Caller<'_>, pointer: usize, length: u32) -> Result<Address> {
+    /// `struct sockaddr_storage`
+    const MOST: usize = 128;
+    if length as usize > MOST {
+        return Err(Errno::EINVAL.because("an address has at most 128 bytes"));
+    }
+    let bytes: Vec<u8> = caller.space.read_array(UserPointer::new(pointer), length as usize)?;
+    Address::decode(&bytes)
+}
+
+/// Tells an address: as much as there is room for, and the length that it has.
+fn tell_address(
+    caller: &Caller<'_>,
+    address: &Address,
+    pointer: usize,
+    length: UserPointer<i32>,
+) -> Result<()> {
+    let room = usize::try_from(caller.space.read(length)?)
+        .map_err(|_| Errno::EINVAL.because("a length is not negative"))?;
+    let bytes = address.encode();
+    caller.space.write_bytes(pointer, &bytes[..room.min(bytes.len())])?;
+    caller.space.write(length, &(bytes.len() as i32))
+}
+
+/// bind(2)
+pub fn bind(caller: &mut Caller<'_>, descriptor: Descriptor, pointer: usize, length: u32) -> Result<usize> {
+    const ALL_PERMISSIONS: u16 = 0o777;
+    let file = open_socket(caller, descriptor)?;
+    let address = address(caller, pointer, length)?;
+    let socket = socket_of(&file)?;
+    let Address::Path(path) = &address else { return socket.bind(address, None).map(|()| 0) };
+    reserve::check()?;
+    socket.must_be_nameless()?;
+    let context = caller.filesystem()?;
+    let permissions = ALL_PERMISSIONS & !context.umask();
+    let mut walk = Walk::new(caller.task, &context);
+    let parent = walk.find_parent(path)?;
+    let made = naming::make(&walk, &parent, Making::plain(Kind::Socket, permissions));
+    let object = made.map_err(|error| match error {
+        Errno::EEXIST => Errno::EADDRINUSE.because("the name is taken"),
+        error => error,
+    })?;
+    socket.bind(address, Some(Key::of(&**object.inode()))).map(|()| 0)
+}
+
+/// listen(2)
+pub fn listen(caller: &mut Caller<'_>, descriptor: Descriptor, backlog: u32) -> Result<usize> {
+    let file = open_socket(caller, descriptor)?;
+    socket_of(&file)?.listen(backlog, caller.task).map(|()| 0)
+}
+
+/// Waits for what an attempt says has to be waited for by EAGAIN, if the file is one to wait for.
+async fn unless_waiting<T>(
+    caller: &mut Caller<'_>,
+    file: &File,
+    queue: &WaitQueue,
+    attempt: impl Fn() -> Result<T>,
+) -> Result<T> {
+    match attempt() {
+        Err(Errno::EAGAIN) if may_wait(file) => {
+            let outcome = queue.until(|| match attempt() {
+                Err(Errno::EAGAIN) => None,
+                outcome => Some(outcome),
+            });
+            wait::interruptible(caller.task, caller.user, outcome).await?
+        }
+        outcome => outcome,
+    }
+}
+
+/// connect(2)
+pub async fn connect(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    pointer: usize,
+    length: u32,
+) -> Result<usize> {
+    let file = open_socket(caller, descriptor)?;
+    let address = address(caller, pointer, length)?;
+    let socket = socket_of(&file)?;
+    reserve::check()?;
+    let listener = name::find(&key_of(caller, socket.kind(), address)?)?;
+    let task = caller.task;
+    unless_waiting(caller, &file, listener.changed(), || socket.connect(&listener, task)).await.map(|()| 0)
+}
+
+/// What a socket with this address is found under. Errors: those of the walk; EACCES; ECONNREFUSED; EINVAL.
+fn key_of(caller: &Caller<'_>, kind: SocketKind, address: Address) -> Result<Key> {
+    match address {
+        Address::Any => Err(Errno::EINVAL.because("an empty address is nobody's")),
+        Address::Abstract(name) => Ok(Key::Abstract(kind, name)),
+        Address::Path(path) => {
+            let mut walk = Walk::new(caller.task, &*caller.filesystem()?);
+            let place = walk.find(&path, LastLink::Follow)?;
+            place.inode().permits(Wanted::WRITE, &caller.credentials(), caller.task)?;
+            match place.inode().kind() {
+                Kind::Socket => Ok(Key::of(&**place.inode())),
+                _ => Err(Errno::ECONNREFUSED.because("the name is no socket's")),
+            }
+        }
+    }
+}
+
+/// accept(2)
+pub async fn accept(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    pointer: usize,
+    length: UserPointer<i32>,
+) -> Result<usize> {
+    accept4(caller, descriptor, pointer, length, 0).await
+}
+
+/// accept4(2)
+pub async fn accept4(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    pointer: usize,
+    length: UserPointer<i32>,
+    flags: u32,
+) -> Result<usize> {
+    super::places::only(flags, FLAGS)?;
+    let file = open_socket(caller, descriptor)?;
+    let socket = socket_of(&file)?;
+    reserve::check()?;
+    let accepted = unless_waiting(caller, &file, socket.changed(), || socket.accept()).await?;
+    if pointer != 0 {
+        tell_address(caller, &accepted.peer_address()?, pointer, length)?;
+    }
+    let file = accepted.open(OpenFlags::from_bits_retain(flags), caller.task);
+    install(caller, file, closes_on_exec(flags))
+}
+
+/// getsockname(2)
+pub fn getsockname(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    pointer: usize,
+    length: UserPointer<i32>,
+) -> Result<usize> {
+    let file = open_socket(caller, descriptor)?;
+    tell_address(caller, &socket_of(&file)?.address(), pointer, length).map(|()| 0)
+}
+
+/// getpeername(2)
+pub fn getpeername(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    pointer: usize,
+    length: UserPointer<i32>,
+) -> Result<usize> {
+    let file = open_socket(caller, descriptor)?;
+    tell_address(caller, &socket_of(&file)?.peer_address()?, pointer, length).map(|()| 0)
+}
+
+/// shutdown(2)
+pub fn shutdown(caller: &mut Caller<'_>, descriptor: Descriptor, how: u32) -> Result<usize> {
+    let file = open_socket(caller, descriptor)?;
+    // SHUT_RD, SHUT_WR, SHUT_RDWR: one less than the bits of what is shut.
+    let (receiving, sending) = match how {
+        0 => (true, false),
+        1 => (false, true),
+        2 => (true, true),
+        _ => return Err(Errno::EINVAL.because("there are two directions to shut down")),
+    };
+    socket_of(&file)?.shut_down(receiving, sending);
+    Ok(0)
+}
+
+/// What is counted of a buffer is twice what was asked for, socket(7), within these bounds: the least for sending and
+/// for receiving, and the most.
+const LEAST_BUFFERS: [usize; 2] = [4608, 2304];
+const MOST_BUFFER: usize = 2 * 212_992;
+
+/// setsockopt(2)
+pub fn setsockopt(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    level: u32,
+    option: u32,
+    value: UserPointer<i32>,
+    length: u32,
+) -> Result<usize> {
+    let file = open_socket(caller, descriptor)?;
+    let socket = socket_of(&file)?;
+    if level != net::SOL_SOCKET {
+        return Err(Errno::EOPNOTSUPP.because("a UNIX socket has options of the socket level only"));
+    }
+    if (length as usize) < size_of::<i32>() {
+        return Err(Errno::EINVAL.because("the value of an option is an int"));
+    }
+    let value: i32 = caller.space.read(value)?;
+    let buffer = |least: usize| (value.max(0) as usize).saturating_mul(2).clamp(least, MOST_BUFFER);
+    match option {
+        net::SO_PASSCRED => socket.set_options(|options| options.tells_senders = value != 0),
+        net::SO_SNDBUF => socket.set_options(|options| options.send_buffer = buffer(LEAST_BUFFERS[0])),
+        net::SO_RCVBUF => socket.set_options(|options| options.receive_buffer = buffer(LEAST_BUFFERS[1])),
+        _ => return Err(Errno::ENOPROTOOPT.because("the option cannot be set")),
+    }
+    Ok(0)
+}
+
+/// getsockopt(2)
+pub fn getsockopt(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    level: u32,
+    option: u32,
+    value: usize,
+    length: UserPointer<i32>,
+) -> Result<usize> {
+    let file = open_socket(caller, descriptor)?;
+    let socket = socket_of(&file)?;
+    if level != net::SOL_SOCKET {
+        return Err(Errno::EOPNOTSUPP.because("a UNIX socket has options of the socket level only"));
+    }
+    let room = usize::try_from(caller.space.read(length)?)
+        .map_err(|_| Errno::EINVAL.because("a length is not negative"))?;
+    let options = socket.options();
+    let number: u32 = match option {
+        net::SO_TYPE => socket.kind().number(),
+        net::SO_DOMAIN => net::AF_UNIX,
+        net::SO_PROTOCOL => 0,
+        net::SO_ACCEPTCONN => socket.is_listening().into(),
+        net::SO_ERROR => socket.take_error().map_or(0, |error| error.to_result().unsigned_abs() as u32),
+        net::SO_PASSCRED => options.tells_senders.into(),
+        net::SO_SNDBUF => options.send_buffer as u32,
+        net::SO_RCVBUF => options.receive_buffer as u32,
+        net::SO_PEERCRED => {
+            let nobody = Shown { process: 0, uid: u32::MAX, gid: u32::MAX };
+            let shown = socket.peer_identity().map_or(nobody, |peer| Shown::new(peer, &caller.credentials()));
+            return tell_option(caller, shown.as_bytes(), room, value, length);
+        }
+        _ => return Err(Errno::ENOPROTOOPT.because("the option cannot be asked for")),
+    };
+    tell_option(caller, number.as_bytes(), room, value, length)
+}
+
+fn tell_option(
+    caller: &Caller<'_>,
+    bytes: &[u8],
+    room: usize,
+    value: usize,
+    length: UserPointer<i32>,
+) -> Result<usize> {
+    let told = room.min(bytes.len());
+    caller.space.write_bytes(value, &bytes[..told])?;
+    caller.space.write(length, &(told as i32)).map(|()| 0)
+}
