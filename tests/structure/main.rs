@@ -28,6 +28,7 @@ const RULES: [Rule; 6] = [
             // Four files of mm: who hands out frames, who makes a heap of them, who sees a program's memory and files.
             "mm/frames.rs",
             "mm/heap.rs",
+            "mm/heap/small.rs",
             "mm/mappings.rs",
             "mm/user.rs",
             // Their tests, which call what is unsafe to call.

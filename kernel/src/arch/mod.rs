@@ -246,7 +246,7 @@ impl Reference {
 pub trait TableFrames: Sync {
     /// A frame filled with zeros. Errors: ENOMEM.
     fn allocate(&self) -> Result<Frame>;
-    /// Takes one back.
+    /// Takes one back, filled with zeros again.
     fn free(&self, frame: Frame);
 }
 
@@ -259,17 +259,45 @@ pub trait Translation: Sized + Send {
     fn new(frames: &'static dyn TableFrames) -> Result<Self>;
     /// Names this table to [`UserMode::run`].
     fn root(&self) -> TableRoot;
-    /// Puts a frame behind a page, in place of what may be there (which the caller looks up before, if it cares).
-    /// Errors: ENOMEM for a table; nothing has changed then.
-    fn map(&mut self, page: usize, mapping: Mapping) -> Result<()>;
+    /// Puts a frame behind a page, in place of what may be there, and gives that. Errors: ENOMEM for a table; nothing has
+    /// changed then.
+    fn map(&mut self, page: usize, mapping: Mapping) -> Result<Option<Frame>>;
     /// What is behind a page.
     fn lookup(&self, page: usize) -> Option<Mapping>;
-    /// Takes away every page in the range and tells of each that was there, ascending. Empty tables go too.
-    fn unmap(&mut self, range: Range<usize>, removed: &mut dyn FnMut(usize, Mapping));
+    /// Takes away every page in the range and tells of the frame behind each, ascending. Empty tables go too.
+    fn unmap(&mut self, range: Range<usize>, removed: impl FnMut(Frame));
     /// Changes the permissions of every page there is in the range; `change` is given what there is, ascending.
-    fn change(&mut self, range: Range<usize>, change: &mut dyn FnMut(usize, Mapping) -> Permissions);
+    fn change(&mut self, range: Range<usize>, change: impl FnMut(usize, Mapping) -> Permissions);
     /// Tells of every page there is in the range, ascending.
-    fn visit(&self, range: Range<usize>, visitor: &mut dyn FnMut(usize, Mapping));
+    fn visit(&self, range: Range<usize>, visitor: impl FnMut(usize, Mapping));
+
+    /// Has `offer` put frames behind some of the 16 pages from `first` on, a multiple of as many, without overwriting any:
+    /// it is given what does so, and tells whether it did. No memory for a table is no error, nothing is put there then.
+    fn fill(
+        &mut self,
+        first: usize,
+        permissions: Permissions,
+        offer: impl FnOnce(&mut dyn FnMut(usize, Frame) -> bool),
+    ) {
+        debug_assert!(first.is_multiple_of(16 * PAGE_SIZE));
+        offer(&mut |page, frame| {
+            self.lookup(page).is_none() && self.map(page, Mapping { frame, permissions }).is_ok()
+        });
+    }
+
+    /// Puts the frames in the range behind the same pages of another table too, where nothing is, and tells of each.
+    /// Afterwards neither table lets user mode write to them. Errors: ENOMEM for a table; those told of are there.
+    fn share(&mut self, range: Range<usize>, other: &mut Self, mut shared: impl FnMut(Frame)) -> Result<()> {
+        let mut result = Ok(());
+        self.change(range, |page, Mapping { frame, permissions }| {
+            let permissions = permissions - Permissions::WRITE;
+            if result.is_ok() {
+                result = other.map(page, Mapping { frame, permissions }).map(|_| shared(frame));
+            }
+            permissions
+        });
+        result
+    }
 }
 
 /// Names a [`Translation`] where holding it is not possible: its owner must outlive every use. On `x86_64` the value of

@@ -48,6 +48,15 @@ pub(super) struct Space {
     pub window: Window,
 }
 
+impl Drop for Space {
+    /// Region by region, which passes by what no region holds.
+    fn drop(&mut self) {
+        for (start, region) in self.regions.iter() {
+            self.mappings.remove(start..region.end);
+        }
+    }
+}
+
 /// Where the parts of a program lie that have names: /proc/PID/stat, proc_pid_stat(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -196,9 +205,12 @@ impl AddressSpace {
             }
             // A program can have many regions; the reserve covers only so many before it is asked again.
             reserve::check()?;
-            let mut copy = region.clone();
-            copy.flags.remove(RegionFlags::LOCKED);
-            child.regions.insert(start, copy);
+            if region.flags.contains(RegionFlags::LOCKED) {
+                let flags = region.flags - RegionFlags::LOCKED;
+                child.regions.insert(start, Region { flags, ..region.clone() });
+            } else {
+                child.regions.append(start, region.clone());
+            }
             let range = start..region.end;
             let copied = match region.backing {
                 _ if region.flags.contains(RegionFlags::WIPE_ON_FORK) => false,
@@ -208,11 +220,7 @@ impl AddressSpace {
                 Backing::Special { kind, .. } => kind != Special::Vvar || same_special,
             };
             if copied {
-                let readable = Permissions::all() - Permissions::WRITE;
-                parent.mappings.share(range.clone(), &mut child.mappings, 0, readable)?;
-                if region.permissions.contains(Permissions::WRITE) {
-                    parent.mappings.protect(range, |_, permissions| permissions & readable);
-                }
+                parent.mappings.share(range, &mut child.mappings)?;
             }
         }
         Self::from_space(child)

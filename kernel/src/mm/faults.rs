@@ -108,10 +108,13 @@ impl Space {
             return Err(Fault::NotMapped);
         }
         let page = address & !(PAGE_SIZE - 1);
-        if self.regions.find(page).is_none() {
-            self.grow_stack(page)?;
-        }
-        let (start, region) = self.regions.find(page).ok_or(Fault::NotMapped)?;
+        let (start, region) = match self.regions.find(page) {
+            Some(found) => found,
+            None => {
+                self.grow_stack(page)?;
+                self.regions.find(page).ok_or(Fault::NotMapped)?
+            }
+        };
         let allowed = match access {
             // Whatever may be touched at all can be read: the processor knows no other way.
             Access::Read => !region.permissions.is_empty(),
@@ -137,7 +140,7 @@ impl Space {
         } else {
             for_table(region.permissions)
         };
-        self.mappings.protect(page..page + PAGE_SIZE, |_, _| limit);
+        self.mappings.protect_page(page, limit);
         Ok(())
     }
 
@@ -172,7 +175,7 @@ pub(super) fn for_table(permissions: Permissions) -> Permissions {
 fn make_own(mappings: &mut Mappings, page: usize, permissions: Permissions) -> Result<(), Fault> {
     let Some((content, _)) = mappings.get(page) else { return Ok(()) };
     if content.count() == 1 {
-        mappings.protect(page..page + PAGE_SIZE, |_, _| permissions);
+        mappings.protect_page(page, permissions);
         return Ok(());
     }
     let copy = if *content == *zero_page()? { PageRef::zeroed()? } else { content.copy()? };
@@ -260,6 +263,12 @@ impl Touch<'_> {
         source: &dyn PageSource,
         first: u64,
     ) -> Result<(), Fault> {
+        if !self.region.is_shared() && self.access != Access::Write {
+            self.take_what_is_present(mappings, source, first);
+            if mappings.get(self.page).is_some() {
+                return Ok(());
+            }
+        }
         let content = source.page(first + self.index() as u64)?;
         if self.region.is_shared() {
             return Ok(mappings.put(self.page, content, self.permissions())?);
@@ -267,18 +276,20 @@ impl Touch<'_> {
         if self.access == Access::Write {
             return Ok(mappings.put(self.page, content.copy()?, self.permissions())?);
         }
-        mappings.put(self.page, content, self.without_write())?;
-        let around = self.aligned(LARGEST_RUN);
-        for page in (around.start.max(self.start)..around.end.min(self.region.end)).step_by(PAGE_SIZE) {
-            if mappings.get(page).is_some() {
-                continue;
-            }
-            let index = first + ((page - self.start) / PAGE_SIZE) as u64;
-            if let Some(content) = source.page_if_present(index) {
-                mappings.put(page, content, self.without_write())?;
-            }
-        }
-        Ok(())
+        Ok(mappings.put(self.page, content, self.without_write())?)
+    }
+
+    /// Maps the page and its neighbours as far as they are there already.
+    fn take_what_is_present(&self, mappings: &mut Mappings, source: &dyn PageSource, first: u64) {
+        let window = self.aligned(LARGEST_RUN);
+        let around = window.start.max(self.start)..window.end.min(self.region.end);
+        let start = first + ((around.start - self.start) / PAGE_SIZE) as u64;
+        let end = start + (around.len() / PAGE_SIZE) as u64;
+        mappings.fill(window.start, self.without_write(), |put| {
+            source.pages_if_present(start..end, &mut |index, content| {
+                put(around.start + (index - start) as usize * PAGE_SIZE, content);
+            });
+        });
     }
 
     fn take_from_kernel(

@@ -71,6 +71,9 @@ struct Frames {
     /// Both zones' frames, free or not.
     total: AtomicUsize,
     tables: AtomicUsize,
+    /// Frames full of zeros that were page tables, for the next ones: clearing a frame costs more than all else about it.
+    /// Taken inside any lock; inside it, only `zones`.
+    cleared: SpinLock<ArrayVec<Frame, 16>>,
 }
 
 static FRAMES: Once<Frames> = Once::new();
@@ -115,6 +118,7 @@ pub fn initialize(boot: &BootInformation) {
         zones: SpinLock::new([Zone::new(Account::General), Zone::new(Account::Reserve)]),
         total: AtomicUsize::new(0),
         tables: AtomicUsize::new(0),
+        cleared: SpinLock::new(ArrayVec::new_const()),
     });
     set_reserve_aside(frames, &mut free);
     for range in free {
@@ -158,6 +162,15 @@ fn set_reserve_aside(frames: &Frames, free: &mut ArrayVec<Range<u32>, 64>) {
 }
 
 impl Frames {
+    /// Gives the general zone what is kept for page tables.
+    fn give_back_cleared(&self) {
+        let cleared = self.cleared.lock().take();
+        let mut zones = self.zones.lock();
+        cleared
+            .into_iter()
+            .for_each(|Frame(number)| zones[Account::General as usize].put(self.rows, number, 0));
+    }
+
     /// Adds free frames to the general zone.
     fn add(&self, range: Range<u32>) {
         self.total.fetch_add(range.len(), Ordering::Relaxed);
@@ -173,8 +186,9 @@ pub fn release(range: Range<u32>) {
 /// How memory is used now.
 pub fn statistics() -> Statistics {
     let frames = frames();
+    let cleared = frames.cleared.lock().len();
     let zones = frames.zones.lock();
-    let (free, reserve_free) = (zones[0].free, zones[1].free);
+    let (free, reserve_free) = (zones[0].free + cleared, zones[1].free);
     drop(zones);
     let (total, tables) = (frames.total.load(Ordering::Relaxed), frames.tables.load(Ordering::Relaxed));
     let heap = super::heap::frames_held();
@@ -334,7 +348,12 @@ impl PageRef {
     }
 
     fn uninitialized() -> Result<Self> {
-        let frame = allocate_run(Account::General, 0);
+        let frame = allocate_run(Account::General, 0).or_else(|| {
+            // What is kept at hand to be quick.
+            frames().give_back_cleared();
+            super::heap::trim();
+            allocate_run(Account::General, 0)
+        });
         let frame = frame.ok_or_else(|| Errno::ENOMEM.because("no frame is left for programs"))?;
         frames().rows[frame.0 as usize].count.store(1, Ordering::Relaxed);
         Ok(Self(frame))
@@ -438,14 +457,22 @@ impl Clone for PageRef {
 }
 
 impl Drop for PageRef {
+    // Inlined where a program's pages go one by one; the last reference is the rarer case.
+    #[inline(always)]
     fn drop(&mut self) {
         if frames().rows[self.0.0 as usize].count.fetch_sub(1, Ordering::Release) == 1 {
-            // What others did through their references happened before the frame is given to someone new.
-            fence(Ordering::Acquire);
-            // SAFETY: that was the last reference.
-            unsafe { free_run(self.0, 0) };
+            free_last(self.0);
         }
     }
+}
+
+/// Frees a frame whose last reference has just gone.
+#[inline(never)]
+fn free_last(frame: Frame) {
+    // What others did through their references happened before the frame is given to someone new.
+    fence(Ordering::Acquire);
+    // SAFETY: that was the last reference.
+    unsafe { free_run(frame, 0) };
 }
 
 /// Frames under page tables, on the program's account, counted apart.
@@ -453,7 +480,10 @@ struct Tables;
 
 impl TableFrames for Tables {
     fn allocate(&self) -> Result<Frame> {
-        let frame = PageRef::zeroed()?.into_raw();
+        let frame = match take_cleared() {
+            Some(frame) => frame,
+            None => PageRef::zeroed()?.into_raw(),
+        };
         frames().tables.fetch_add(1, Ordering::Relaxed);
         #[cfg(test)]
         tests::note_table(1);
@@ -464,9 +494,25 @@ impl TableFrames for Tables {
         frames().tables.fetch_sub(1, Ordering::Relaxed);
         #[cfg(test)]
         tests::note_table(-1);
-        // SAFETY: the page table gives back what `allocate` gave it, once.
-        drop(unsafe { PageRef::from_raw(frame) });
+        let kept = frames().cleared.lock().try_push(frame);
+        #[cfg(test)]
+        if kept.is_ok() {
+            tests::note(-1);
+        }
+        if kept.is_err() {
+            // SAFETY: the page table gives back what `allocate` gave it, once.
+            drop(unsafe { PageRef::from_raw(frame) });
+        }
     }
+}
+
+fn take_cleared() -> Option<Frame> {
+    #[cfg(test)]
+    tests::may_take(Account::General, 1).then_some(())?;
+    let frame = frames().cleared.lock().pop()?;
+    #[cfg(test)]
+    tests::note(1);
+    Some(frame)
 }
 
 /// What page tables are made from.

@@ -7,8 +7,9 @@
 //! Blocks come from the general zone, and when that is empty from the reserve, which is what keeps small allocations
 //! from failing: see [`super::reserve`].
 //!
-//! One lock guards it. Allocating something small and giving it back takes about 130 instructions together, which is why
-//! no hot path does so, and why there are no lists of small pieces in front that would have to be emptied again.
+//! Small pieces are kept for the next who asks when they are given back: [`small`]. One lock guards both.
+
+mod small;
 
 use super::{
     frames::{self, Account, ORDERS},
@@ -22,6 +23,7 @@ use core::{
     alloc::{GlobalAlloc, Layout},
     ptr::{self, NonNull},
 };
+use small::SmallPieces;
 use talc::{
     DefaultBinning,
     base::{Talc, binning::Binning},
@@ -115,24 +117,54 @@ unsafe impl Source for Blocks {
 /// The heap, as a value so that tests can have their own.
 pub struct Heap {
     /// Taken inside any lock; inside it, only the frames'.
-    talc: SpinLock<Talc<Blocks, DefaultBinning>>,
+    state: SpinLock<State>,
+}
+
+/// What the lock guards.
+struct State {
+    talc: Talc<Blocks, DefaultBinning>,
+    small: SmallPieces,
 }
 
 impl Heap {
     /// An empty one.
     const fn new() -> Self {
-        Self { talc: SpinLock::new(Talc::new(Blocks { frames: 0, in_use: 0 })) }
+        let talc = Talc::new(Blocks { frames: 0, in_use: 0 });
+        Self { state: SpinLock::new(State { talc, small: SmallPieces::new() }) }
+    }
+}
+
+impl State {
+    /// Allocates what the lists do not hold. Its size is above zero.
+    #[cold]
+    fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: of a size above zero, as whoever asks a `GlobalAlloc` promises.
+        if let Some(pointer) = unsafe { self.talc.allocate(layout) } {
+            return Some(pointer);
+        }
+        self.trim();
+        // SAFETY: as above.
+        unsafe { self.talc.allocate(layout) }
+    }
+
+    /// Gives back what the lists hold.
+    fn trim(&mut self) {
+        while let Some((piece, layout)) = self.small.take_any() {
+            // SAFETY: it was allocated with this layout, and has left the lists.
+            unsafe { self.talc.deallocate(piece.as_ptr(), layout) };
+        }
     }
 }
 
 // SAFETY: `talc` gives out each byte at most once, aligned as asked, from frames that are always mapped.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let mut talc = self.talc.lock();
-        // SAFETY: the caller promises a size above zero.
-        match unsafe { talc.allocate(layout) } {
+        let state = &mut *self.state.lock();
+        let rounded = small::rounded(layout);
+        let kept = rounded.and_then(|rounded| state.small.take(rounded));
+        match kept.or_else(|| state.allocate(rounded.unwrap_or(layout))) {
             Some(pointer) => {
-                talc.source.in_use += layout.size();
+                state.talc.source.in_use += layout.size();
                 pointer.as_ptr()
             }
             None => ptr::null_mut(),
@@ -140,22 +172,35 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        let mut talc = self.talc.lock();
-        talc.source.in_use -= layout.size();
-        // SAFETY: the caller promises that `alloc` gave it, with this layout.
-        unsafe { talc.deallocate(pointer, layout) };
+        let state = &mut *self.state.lock();
+        state.talc.source.in_use -= layout.size();
+        let rounded = small::rounded(layout);
+        // SAFETY: the caller promises that `alloc` gave it, with this layout; so it is not null, and `alloc` rounded so.
+        unsafe {
+            let kept = rounded.is_some_and(|rounded| {
+                let piece = NonNull::new_unchecked(pointer);
+                state.small.put(piece, rounded)
+            });
+            if !kept {
+                state.talc.deallocate(pointer, rounded.unwrap_or(layout));
+            }
+        }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let mut talc = self.talc.lock();
-        // SAFETY: the caller promises that `alloc` gave it, with this layout, and a new size above zero.
-        if unsafe { talc.try_realloc_in_place(pointer, layout, new_size) } {
-            talc.source.in_use = talc.source.in_use - layout.size() + new_size;
-            return pointer;
-        }
-        drop(talc);
         // SAFETY: the caller promises that `new_size`, rounded up to the alignment, does not overflow.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        let mut state = self.state.lock();
+        let in_place = match (small::rounded(layout), small::rounded(new_layout)) {
+            // SAFETY: the caller promises that `alloc` gave it, with this layout, and a new size above zero.
+            (None, None) => unsafe { state.talc.try_realloc_in_place(pointer, layout, new_size) },
+            (before, after) => before == after,
+        };
+        if in_place {
+            state.talc.source.in_use = state.talc.source.in_use - layout.size() + new_size;
+            return pointer;
+        }
+        drop(state);
         // SAFETY: not of size zero; then both are live, at least `layout.size()` long (it grew), and distinct.
         unsafe {
             let new = self.alloc(new_layout);
@@ -175,17 +220,22 @@ static HEAP: Heap = Heap::new();
 
 /// Bytes the kernel's objects take.
 pub fn bytes_in_use() -> usize {
-    HEAP.talc.lock().source.in_use
+    HEAP.state.lock().talc.source.in_use
 }
 
 /// Frames the heap holds.
 pub(super) fn frames_held() -> usize {
-    HEAP.talc.lock().source.frames
+    HEAP.state.lock().talc.source.frames
 }
 
 /// Bytes the heap holds and has not given out.
 pub(super) fn slack() -> usize {
-    HEAP.talc.lock().source.slack()
+    HEAP.state.lock().talc.source.slack()
+}
+
+/// Gives back to the frames what is kept for the next small allocations.
+pub(super) fn trim() {
+    HEAP.state.lock().trim();
 }
 
 #[cfg(test)]

@@ -73,28 +73,59 @@ impl Mappings {
 
     /// Puts a frame behind a page, in place of what was there. Errors: ENOMEM for a table; then nothing has changed.
     pub fn put(&mut self, page: usize, content: PageRef, permissions: Permissions) -> Result<()> {
-        let before = self.table.lookup(page).map(|mapping| mapping.frame);
-        self.table.map(page, Mapping { frame: content.frame(), permissions })?;
+        let before = self.table.map(page, Mapping { frame: content.frame(), permissions })?;
         // The table holds the reference from here on.
         content.into_raw();
         match before {
             // SAFETY: this was the table's reference, and the table no longer has it.
             Some(frame) => drop(unsafe { PageRef::from_raw(frame) }),
-            None => {
-                self.resident += 1;
-                self.peak = self.peak.max(self.resident);
-            }
+            None => self.count(1),
         }
         Ok(())
+    }
+
+    /// Has `offer` put frames behind some of the 16 pages from `first` on, a multiple of as many: where one is already it
+    /// stays, and where there is no memory for a table, none is put.
+    pub fn fill(
+        &mut self,
+        first: usize,
+        permissions: Permissions,
+        offer: impl FnOnce(&mut dyn FnMut(usize, &PageRef)),
+    ) {
+        let mut filled = 0;
+        self.table.fill(first, permissions, |put| {
+            offer(&mut |page, content| {
+                if put(page, content.frame()) {
+                    // The table holds this one from here on.
+                    content.clone().into_raw();
+                    filled += 1;
+                }
+            });
+        });
+        self.count(filled);
+    }
+
+    /// So many more are present.
+    fn count(&mut self, more: usize) {
+        self.resident += more;
+        self.peak = self.peak.max(self.resident);
+    }
+
+    /// Changes what user mode may do with a page that is there.
+    pub fn protect_page(&mut self, page: usize, permissions: Permissions) {
+        if let Some(Mapping { frame, .. }) = self.table.lookup(page) {
+            let result = self.table.map(page, Mapping { frame, permissions });
+            debug_assert_eq!(result, Ok(Some(frame)), "the same reference stays in the table");
+        }
     }
 
     /// Takes every page in the range out.
     pub fn remove(&mut self, range: Range<usize>) {
         let resident = &mut self.resident;
-        self.table.unmap(range, &mut |_, mapping| {
+        self.table.unmap(range, |frame| {
             *resident -= 1;
             // SAFETY: this was the table's reference, and the table no longer has it.
-            drop(unsafe { PageRef::from_raw(mapping.frame) });
+            drop(unsafe { PageRef::from_raw(frame) });
         });
     }
 
@@ -104,31 +135,26 @@ impl Mappings {
         range: Range<usize>,
         mut change: impl FnMut(usize, Permissions) -> Permissions,
     ) {
-        self.table.change(range, &mut |page, mapping| change(page, mapping.permissions));
+        self.table.change(range, |page, mapping| change(page, mapping.permissions));
     }
 
     /// Tells of each page there is in the range, ascending.
     pub fn visit(&self, range: Range<usize>, mut visitor: impl FnMut(usize, &PageRef, Permissions)) {
         self.table
-            .visit(range, &mut |page, mapping| visitor(page, &Lent::new(mapping.frame), mapping.permissions));
+            .visit(range, |page, mapping| visitor(page, &Lent::new(mapping.frame), mapping.permissions));
     }
 
-    /// Puts the range's pages into another table too, `distance` bytes further up, with permissions `limit` leaves.
+    /// Puts the range's pages into another table too, where none are; afterwards they can be written through neither.
     ///
     /// Errors: ENOMEM; some have been put then, and the caller takes them out.
-    pub fn share(
-        &self,
-        range: Range<usize>,
-        other: &mut Self,
-        distance: isize,
-        limit: Permissions,
-    ) -> Result<()> {
-        let mut result = Ok(());
-        self.visit(range, |page, content, permissions| {
-            if result.is_ok() {
-                result = other.put(page.wrapping_add_signed(distance), content.clone(), permissions & limit);
-            }
+    pub fn share(&mut self, range: Range<usize>, other: &mut Self) -> Result<()> {
+        let mut shared = 0;
+        let result = self.table.share(range, &mut other.table, |frame| {
+            // The other table holds this one from here on.
+            Lent::new(frame).clone().into_raw();
+            shared += 1;
         });
+        other.count(shared);
         result
     }
 
@@ -166,6 +192,8 @@ fn moved(range: &Range<usize>, distance: isize) -> Range<usize> {
 
 impl Drop for Mappings {
     fn drop(&mut self) {
-        self.remove(0..Hardware::USER_END);
+        if self.resident > 0 {
+            self.remove(0..Hardware::USER_END);
+        }
     }
 }

@@ -243,6 +243,12 @@ impl Regions {
         self.join_at(start);
     }
 
+    /// The same for one that lies above all others and is not like the last of them.
+    pub fn append(&mut self, start: usize, region: Region) {
+        debug_assert!(self.map.last_key_value().is_none_or(|(_, last)| last.end <= start), "regions overlap");
+        self.attach(start, region);
+    }
+
     /// Takes the range's pages out of all regions, and tells of each piece taken.
     pub fn remove(&mut self, range: Range<usize>, mut removed: impl FnMut(usize, Region)) {
         self.split_at(range.start);

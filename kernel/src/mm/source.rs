@@ -12,6 +12,7 @@ use crate::{
 use alloc::collections::BTreeMap;
 use core::{
     fmt,
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -26,9 +27,15 @@ pub trait PageSource: Send + Sync {
     /// Errors: ENOMEM; any other when the page lies beyond the end (the program gets SIGBUS).
     fn page(&self, index: u64) -> Result<PageRef>;
 
-    /// The same if it is there already and costs nothing to get; used to map the neighbours of a page that was touched.
-    fn page_if_present(&self, _index: u64) -> Option<PageRef> {
-        None
+    /// Tells of those in a range that are there already and cost nothing to get, ascending; used to map the neighbours of a
+    /// page that was touched.
+    fn pages_if_present(&self, _range: Range<u64>, _tell: &mut dyn FnMut(u64, &PageRef)) {}
+
+    /// One of them.
+    fn page_if_present(&self, index: u64) -> Option<PageRef> {
+        let mut found = None;
+        self.pages_if_present(index..index + 1, &mut |_, page| found = Some(page.clone()));
+        found
     }
 
     /// Length in bytes, as far as a program may read; the last page's rest is zeros.

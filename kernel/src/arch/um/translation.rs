@@ -258,7 +258,7 @@ impl Translation for Table {
         TableRoot(Arc::as_ptr(&self.0).expose_provenance() as u64)
     }
 
-    fn map(&mut self, page: usize, mapping: Mapping) -> Result<()> {
+    fn map(&mut self, page: usize, mapping: Mapping) -> Result<Option<Frame>> {
         let space = &mut *self.0.lock();
         let (number, index) = place(page);
         let leaf = match space.leaves.entry(number) {
@@ -267,30 +267,31 @@ impl Translation for Table {
                 vacant.insert(Leaf { frame: space.frames.allocate()?, used: 0 })
             }
         };
-        let entry = leaf.get(index).wanting(Some(mapping));
+        let before = leaf.get(index);
+        let entry = before.wanting(Some(mapping));
         leaf.set(index, entry);
         if entry.is_stale() {
             space.note_stale(page..page + PAGE_SIZE);
         }
-        Ok(())
+        Ok(before.wanted.map(|mapping| mapping.frame))
     }
 
     fn lookup(&self, page: usize) -> Option<Mapping> {
         self.0.lock().entry(page).wanted
     }
 
-    fn unmap(&mut self, range: Range<usize>, removed: &mut dyn FnMut(usize, Mapping)) {
+    fn unmap(&mut self, range: Range<usize>, mut removed: impl FnMut(Frame)) {
         let mut stale = Affected::default();
         let mut space = self.0.lock();
         space.update(range, &mut |page, entry| {
             let Some(mapping) = entry.wanted else { return entry };
-            removed(page, mapping);
+            removed(mapping.frame);
             stale.check(page, entry.wanting(None))
         });
         space.note_stale(stale.range);
     }
 
-    fn change(&mut self, range: Range<usize>, change: &mut dyn FnMut(usize, Mapping) -> Permissions) {
+    fn change(&mut self, range: Range<usize>, mut change: impl FnMut(usize, Mapping) -> Permissions) {
         let mut stale = Affected::default();
         let mut space = self.0.lock();
         space.update(range, &mut |page, entry| {
@@ -301,7 +302,7 @@ impl Translation for Table {
         space.note_stale(stale.range);
     }
 
-    fn visit(&self, range: Range<usize>, visitor: &mut dyn FnMut(usize, Mapping)) {
+    fn visit(&self, range: Range<usize>, mut visitor: impl FnMut(usize, Mapping)) {
         self.0.lock().visit(range, &mut |page, entry| {
             if let Some(mapping) = entry.wanted {
                 visitor(page, mapping);
@@ -331,8 +332,11 @@ impl Drop for Table {
         let mut space = self.0.lock();
         // Its host process ends, unless a thread goes on from there to another space.
         space.process = None;
-        for leaf in space.leaves.values() {
-            space.frames.free(leaf.frame);
+        let Space { leaves, frames, .. } = &mut *space;
+        for leaf in leaves.values_mut() {
+            // What the host still had does not matter any more.
+            leaf.entries().fill(0);
+            frames.free(leaf.frame);
         }
     }
 }

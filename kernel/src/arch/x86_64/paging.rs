@@ -18,8 +18,8 @@ use crate::abi::Result;
 use crate::arch::{Frame, Mapping, PAGE_SIZE, Permissions, TableFrames, TableRoot, Translation};
 use arrayvec::ArrayVec;
 use core::{arch::asm, ops::Range};
+use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
-use x86_64::structures::paging::{PageTable, PageTableFlags as Flags};
 use x86_64::{PhysAddr, VirtAddr, instructions::tlb};
 
 /// In an entry that is not present: its frame and permissions are kept all the same.
@@ -62,7 +62,10 @@ const fn index(level: usize, address: usize) -> usize {
     address / span(level) % 512
 }
 
-fn table_at<'a>(frame: Frame) -> &'a mut PageTable {
+/// What a table's frame holds.
+type Entries = [PageTableEntry; 512];
+
+fn table_at<'a>(frame: Frame) -> &'a mut Entries {
     // SAFETY: the frame holds a table of the `Table` that the caller has borrowed (mutably, where it changes entries), and
     // no two references to the same one are alive at once: each walk holds one for each level.
     unsafe { layout::frame_pointer(frame).cast().as_mut() }
@@ -102,37 +105,62 @@ fn mapping(entry: &PageTableEntry) -> Option<Mapping> {
     Some(Mapping { frame: frame_of(entry), permissions })
 }
 
-impl Translation for Table {
-    fn new(frames: &'static dyn TableFrames) -> Result<Self> {
-        let root = frames.allocate()?;
-        let kernel = Frame((kernel_space::root() / PAGE_SIZE as u64) as u32);
-        let (table, kernel) = (table_at(root), table_at(kernel));
-        for (entry, shared) in table.iter_mut().zip(kernel.iter()).skip(256) {
-            *entry = shared.clone();
-        }
-        Ok(Self { root, frames })
-    }
+/// Bits of an entry that leads to a table, which the processor ignores: how many entries of that table are in use. So an
+/// empty table is known without looking through it, and who walks one can stop at the last.
+const USED: Flags = Flags::from_bits_retain(0x3ff << USED_SHIFT);
+const USED_SHIFT: u32 = 52;
 
-    fn root(&self) -> TableRoot {
-        TableRoot(address_of(self.root).as_u64())
-    }
+/// How many entries of the table that an entry leads to are in use.
+fn used(entry: &PageTableEntry) -> usize {
+    ((entry.flags() & USED).bits() >> USED_SHIFT) as usize
+}
 
-    fn map(&mut self, page: usize, mapping: Mapping) -> Result<()> {
+fn set_used(entry: &mut PageTableEntry, used: usize) {
+    entry.set_flags(entry.flags() - USED | Flags::from_bits_retain((used as u64) << USED_SHIFT));
+}
+
+/// A table of level 1, and the entry that leads to it.
+struct Leaf<'a> {
+    leading: &'a mut PageTableEntry,
+    entries: &'a mut Entries,
+}
+
+impl Table {
+    /// The table of level 1 that a page's entry is in, if there is one.
+    fn leaf(&self, page: usize) -> Option<Leaf<'_>> {
         debug_assert!(page < USER_END && page.is_multiple_of(PAGE_SIZE));
-        // Tables on the way that this call makes: nothing may be changed if a later one cannot be had. They are only
-        // put in their places once all are there.
-        let mut table = self.root;
-        let mut level = 4;
-        while level > 1 {
-            let entry = &table_at(table)[index(level, page)];
-            if entry.is_unused() {
-                break;
+        let mut leading = &mut table_at(self.root)[index(4, page)];
+        for level in [3, 2] {
+            if leading.is_unused() {
+                return None;
             }
-            table = frame_of(entry);
+            leading = &mut table_at(frame_of(leading))[index(level, page)];
+        }
+        let entries = (!leading.is_unused()).then(|| table_at(frame_of(leading)))?;
+        Some(Leaf { leading, entries })
+    }
+
+    /// The same, made if need be. Errors: ENOMEM; nothing has changed then.
+    fn leaf_or_new(&mut self, page: usize) -> Result<Leaf<'_>> {
+        if self.leaf(page).is_none() {
+            self.make_leaf(page)?;
+        }
+        Ok(self.leaf(page).expect("it has been made"))
+    }
+
+    #[cold]
+    fn make_leaf(&mut self, page: usize) -> Result<()> {
+        // Down to where the first table is missing.
+        let mut leading = &mut table_at(self.root)[index(4, page)];
+        let (mut above, mut level) = (None, 3);
+        while !leading.is_unused() {
+            let next = &mut table_at(frame_of(leading))[index(level, page)];
+            above = Some(core::mem::replace(&mut leading, next));
             level -= 1;
         }
+        // Nothing may be changed if one of them cannot be had: they are only put in their places once all are there.
         let mut made: ArrayVec<Frame, 3> = ArrayVec::new();
-        for _ in 1..level {
+        for _ in 0..level {
             match self.frames.allocate() {
                 Ok(frame) => made.push(frame),
                 Err(error) => {
@@ -144,38 +172,59 @@ impl Translation for Table {
         for frame in made {
             // What lies below decides about permissions.
             let flags = Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE | Flags::ACCESSED;
-            table_at(table)[index(level, page)].set_addr(address_of(frame), flags);
-            table = frame;
-            level -= 1;
-        }
-        let entry = &mut table_at(table)[index(1, page)];
-        let was_present = entry.flags().contains(Flags::PRESENT);
-        entry.set_addr(address_of(mapping.frame), flags(mapping.permissions));
-        if was_present {
-            let mut stale = Stale::new();
-            stale.add(page);
-            stale.forget(self.root());
+            leading.set_addr(address_of(frame), flags);
+            if let Some(above) = above {
+                set_used(above, used(above) + 1);
+            }
+            if level > 1 {
+                level -= 1;
+                let next = &mut table_at(frame)[index(level + 1, page)];
+                above = Some(core::mem::replace(&mut leading, next));
+            } else {
+                above = None;
+            }
         }
         Ok(())
     }
+}
 
-    fn lookup(&self, page: usize) -> Option<Mapping> {
-        debug_assert!(page < USER_END && page.is_multiple_of(PAGE_SIZE));
-        let mut table = self.root;
-        for level in [4, 3, 2] {
-            let entry = &table_at(table)[index(level, page)];
-            if entry.is_unused() {
-                return None;
-            }
-            table = frame_of(entry);
+impl Translation for Table {
+    fn new(frames: &'static dyn TableFrames) -> Result<Self> {
+        let root = frames.allocate()?;
+        for (index, entry) in kernel_entries() {
+            table_at(root)[*index] = entry.clone();
         }
-        mapping(&table_at(table)[index(1, page)])
+        Ok(Self { root, frames })
     }
 
-    fn unmap(&mut self, range: Range<usize>, removed: &mut dyn FnMut(usize, Mapping)) {
-        let mut walk = Removal { stale: Stale::new(), empty_tables: None, removed };
+    fn root(&self) -> TableRoot {
+        TableRoot(address_of(self.root).as_u64())
+    }
+
+    fn map(&mut self, page: usize, mapping: Mapping) -> Result<Option<Frame>> {
+        let root = self.root();
+        let Leaf { leading, entries } = self.leaf_or_new(page)?;
+        let entry = &mut entries[index(1, page)];
+        let before = (!entry.is_unused()).then(|| frame_of(entry));
+        let was_present = entry.flags().contains(Flags::PRESENT);
+        entry.set_addr(address_of(mapping.frame), flags(mapping.permissions));
+        if before.is_none() {
+            set_used(leading, used(leading) + 1);
+        }
+        if was_present && current_root() == root {
+            tlb::flush(VirtAddr::new(page as u64));
+        }
+        Ok(before)
+    }
+
+    fn lookup(&self, page: usize) -> Option<Mapping> {
+        mapping(&self.leaf(page)?.entries[index(1, page)])
+    }
+
+    fn unmap(&mut self, range: Range<usize>, removed: impl FnMut(Frame)) {
+        let mut walk = Removal { stale: Stale::new(self.root()), empty_tables: None, removed };
         walk.table(self.root, 4, 0, &range);
-        walk.stale.forget(self.root());
+        walk.stale.forget();
         // Only now, when the processor has forgotten them.
         let mut next = walk.empty_tables;
         while let Some(frame) = next {
@@ -184,27 +233,83 @@ impl Translation for Table {
         }
     }
 
-    fn change(&mut self, range: Range<usize>, change: &mut dyn FnMut(usize, Mapping) -> Permissions) {
-        let mut stale = Stale::new();
-        each_entry(self.root, 4, 0, &range, &mut |page, entry| {
-            let Some(mapping) = mapping(entry) else { return };
-            let permissions = change(page, mapping);
-            if permissions != mapping.permissions {
-                entry.set_addr(address_of(mapping.frame), flags(permissions));
-                if !mapping.permissions.is_empty() {
-                    stale.add(page);
+    fn change(&mut self, range: Range<usize>, mut change: impl FnMut(usize, Mapping) -> Permissions) {
+        let mut stale = Stale::new(self.root());
+        each_leaf(self.root, 4, 0, &range, &mut |start, entries| {
+            for (page, entry) in pages(start, entries) {
+                let Some(mapping) = mapping(entry) else { continue };
+                let permissions = change(page, mapping);
+                if permissions != mapping.permissions {
+                    entry.set_addr(address_of(mapping.frame), flags(permissions));
+                    if !mapping.permissions.is_empty() {
+                        stale.add(page);
+                    }
                 }
             }
         });
-        stale.forget(self.root());
+        stale.forget();
     }
 
-    fn visit(&self, range: Range<usize>, visitor: &mut dyn FnMut(usize, Mapping)) {
-        each_entry(self.root, 4, 0, &range, &mut |page, entry| {
-            if let Some(mapping) = mapping(entry) {
-                visitor(page, mapping);
+    fn visit(&self, range: Range<usize>, mut visitor: impl FnMut(usize, Mapping)) {
+        each_leaf(self.root, 4, 0, &range, &mut |start, entries| {
+            for (page, entry) in pages(start, entries) {
+                if let Some(mapping) = mapping(entry) {
+                    visitor(page, mapping);
+                }
             }
         });
+    }
+
+    fn fill(
+        &mut self,
+        first: usize,
+        permissions: Permissions,
+        offer: impl FnOnce(&mut dyn FnMut(usize, Frame) -> bool),
+    ) {
+        let Ok(Leaf { leading, entries }) = self.leaf_or_new(first) else { return };
+        let flags = flags(permissions);
+        let mut filled = 0;
+        offer(&mut |page, frame| {
+            let entry = &mut entries[index(1, page)];
+            let absent = entry.is_unused();
+            if absent {
+                entry.set_addr(address_of(frame), flags);
+                filled += 1;
+            }
+            absent
+        });
+        set_used(leading, used(leading) + filled);
+    }
+
+    fn share(&mut self, range: Range<usize>, other: &mut Self, mut shared: impl FnMut(Frame)) -> Result<()> {
+        let mut stale = Stale::new(self.root());
+        let mut result = Ok(());
+        each_leaf(self.root, 4, 0, &range, &mut |start, entries| {
+            if result.is_err() || entries.iter().all(PageTableEntry::is_unused) {
+                return;
+            }
+            let Leaf { leading, entries: others } = match other.leaf_or_new(start) {
+                Ok(leaf) => leaf,
+                Err(error) => return result = Err(error),
+            };
+            let mut count = 0;
+            let others = &mut others[index(1, start)..][..entries.len()];
+            for ((page, entry), other) in pages(start, entries).zip(others) {
+                if entry.is_unused() {
+                    continue;
+                }
+                if entry.flags().contains(Flags::WRITABLE) {
+                    entry.set_flags(entry.flags() - Flags::WRITABLE - Flags::DIRTY);
+                    stale.add(page);
+                }
+                *other = entry.clone();
+                shared(frame_of(entry));
+                count += 1;
+            }
+            set_used(leading, used(leading) + count);
+        });
+        stale.forget();
+        result
     }
 }
 
@@ -215,9 +320,25 @@ impl Drop for Table {
             // SAFETY: the kernel's own table is as good as any for the kernel, and stays for ever.
             unsafe { set_root(TableRoot(kernel_space::root())) };
         }
-        self.unmap(0..USER_END, &mut |_, _| {});
+        let root = table_at(self.root);
+        if root.iter().take(256).any(|entry| !entry.is_unused()) {
+            self.unmap(0..USER_END, |_| {});
+        }
+        for (index, _) in kernel_entries() {
+            root[*index].set_unused();
+        }
         self.frames.free(self.root);
     }
+}
+
+/// What every level-4 table has in its upper half, by place.
+fn kernel_entries() -> &'static [(usize, PageTableEntry)] {
+    static ENTRIES: spin::Once<ArrayVec<(usize, PageTableEntry), 64>> = spin::Once::new();
+    ENTRIES.call_once(|| {
+        let kernel = Frame((kernel_space::root() / PAGE_SIZE as u64) as u32);
+        let entries = table_at(kernel).iter().cloned().enumerate().skip(256);
+        entries.filter(|(_, entry)| !entry.is_unused()).collect()
+    })
 }
 
 /// The part of `range` that an entry covering `covered` bytes from `start` on has to do with, and whether it is anything.
@@ -233,75 +354,95 @@ fn entries(level: usize, base: usize, range: &Range<usize>) -> impl Iterator<Ite
     (index(level, range.start)..=last).map(move |index| (index, base + index * span(level)))
 }
 
-/// Calls for each entry of level 1 in the range whose table exists.
-fn each_entry(
+/// Entries of level 1, with their pages.
+fn pages(start: usize, entries: &mut [PageTableEntry]) -> impl Iterator<Item = (usize, &mut PageTableEntry)> {
+    entries.iter_mut().enumerate().map(move |(number, entry)| (start + number * PAGE_SIZE, entry))
+}
+
+/// Calls with the part of each table of level 1 that is there and in the range, and the page it begins with.
+fn each_leaf(
     table: Frame,
     level: usize,
     base: usize,
     range: &Range<usize>,
-    visit: &mut dyn FnMut(usize, &mut PageTableEntry),
+    visit: &mut impl FnMut(usize, &mut [PageTableEntry]),
 ) {
     if range.is_empty() {
         return;
     }
+    if level == 1 {
+        let part = index(1, range.start)..=index(1, range.end - 1);
+        return visit(range.start & !(PAGE_SIZE - 1), &mut table_at(table)[part]);
+    }
     for (index, start) in entries(level, base, range) {
-        let entry = &mut table_at(table)[index];
-        if level == 1 {
-            visit(start, entry);
-        } else if !entry.is_unused()
+        let entry = &table_at(table)[index];
+        if !entry.is_unused()
             && let Some(part) = within(range, start, span(level))
         {
-            each_entry(frame_of(entry), level - 1, start, &part, visit);
+            each_leaf(frame_of(entry), level - 1, start, &part, visit);
         }
     }
 }
 
 /// Taking pages away.
-struct Removal<'a> {
+struct Removal<F> {
     stale: Stale,
     /// A chain of tables that became empty, through their first words.
     empty_tables: Option<Frame>,
-    removed: &'a mut dyn FnMut(usize, Mapping),
+    removed: F,
 }
 
-impl Removal<'_> {
-    /// Takes away what lies in the range below this table; says whether that was anything.
-    fn table(&mut self, table: Frame, level: usize, base: usize, range: &Range<usize>) -> bool {
-        let mut any = false;
+impl<F: FnMut(Frame)> Removal<F> {
+    /// Takes away what lies in the range below this table; says how many of its entries are no longer in use.
+    fn table(&mut self, table: Frame, level: usize, base: usize, range: &Range<usize>) -> usize {
+        let mut gone = 0;
         if range.is_empty() {
-            return any;
+            return gone;
         }
         for (index, start) in entries(level, base, range) {
             let entry = &mut table_at(table)[index];
+            let Some(part) = within(range, start, span(level)).filter(|_| !entry.is_unused()) else {
+                continue;
+            };
+            let below = frame_of(entry);
+            let emptied = match level {
+                2 => self.leaf(below, used(entry), &part),
+                _ => self.table(below, level - 1, start, &part),
+            };
+            let left = used(entry) - emptied;
+            if left > 0 {
+                set_used(entry, left);
+                continue;
+            }
+            entry.set_unused();
+            gone += 1;
+            self.stale.add(start);
+            put_link(below, self.empty_tables);
+            self.empty_tables = Some(below);
+        }
+        gone
+    }
+
+    /// The same for a table of level 1, `used` of whose entries are in use.
+    fn leaf(&mut self, table: Frame, used: usize, range: &Range<usize>) -> usize {
+        let mut gone = 0;
+        let part = index(1, range.start)..=index(1, range.end - 1);
+        for (page, entry) in pages(range.start & !(PAGE_SIZE - 1), &mut table_at(table)[part]) {
             if entry.is_unused() {
                 continue;
             }
-            if level == 1 {
-                let Some(mapping) = mapping(entry) else { continue };
-                entry.set_unused();
-                if !mapping.permissions.is_empty() {
-                    self.stale.add(start);
-                }
-                (self.removed)(start, mapping);
-                any = true;
-                continue;
+            let (frame, was_present) = (frame_of(entry), entry.flags().contains(Flags::PRESENT));
+            entry.set_unused();
+            if was_present {
+                self.stale.add(page);
             }
-            let below = frame_of(entry);
-            let Some(part) = within(range, start, span(level)) else { continue };
-            // A table that has just lost nothing is not empty: it would have gone before.
-            if !self.table(below, level - 1, start, &part) {
-                continue;
-            }
-            any = true;
-            let whole = part.len() == span(level);
-            if whole || table_at(below).iter().all(PageTableEntry::is_unused) {
-                table_at(table)[index].set_unused();
-                self.stale.add(start);
-                put_link(below, self.empty_tables);
-                self.empty_tables = Some(below);
+            (self.removed)(frame);
+            gone += 1;
+            if gone == used {
+                break;
             }
         }
-        any
+        gone
     }
 }
 
@@ -312,33 +453,37 @@ fn put_link(frame: Frame, next: Option<Frame>) {
     unsafe { layout::frame_pointer(frame).cast::<u64>().write(word) };
 }
 
+/// Takes the link out again, so that the frame is all zeros.
 fn take_link(frame: Frame) -> Option<Frame> {
     // SAFETY: `put_link` wrote it.
-    let word = unsafe { layout::frame_pointer(frame).cast::<u64>().read() };
+    let word = unsafe { layout::frame_pointer(frame).cast::<u64>().replace(0) };
     word.checked_sub(1).map(|next| Frame(next as u32))
 }
 
-/// Pages that the processor may remember wrongly.
+/// Pages that the processor may remember wrongly. None, if it uses another table.
 struct Stale {
     pages: ArrayVec<usize, FEW>,
     too_many: bool,
+    root: TableRoot,
+    in_force: bool,
 }
 
 impl Stale {
-    const fn new() -> Self {
-        Self { pages: ArrayVec::new_const(), too_many: false }
+    fn new(root: TableRoot) -> Self {
+        Self { pages: ArrayVec::new_const(), too_many: false, root, in_force: current_root() == root }
     }
 
     fn add(&mut self, page: usize) {
-        self.too_many |= self.pages.try_push(page).is_err();
+        if self.in_force {
+            self.too_many |= self.pages.try_push(page).is_err();
+        }
     }
 
-    /// Makes the processor forget them, if the table is the one it uses.
-    fn forget(&self, root: TableRoot) {
-        if current_root() != root {
-        } else if self.too_many {
+    /// Makes the processor forget them.
+    fn forget(&self) {
+        if self.too_many {
             // SAFETY: it is in force already.
-            unsafe { set_root(root) };
+            unsafe { set_root(self.root) };
         } else {
             self.pages.iter().for_each(|&page| tlb::flush(VirtAddr::new(page as u64)));
         }

@@ -12,7 +12,7 @@ use crate::{
     sync::SpinLock,
 };
 use alloc::{collections::BTreeMap, sync::Arc};
-use core::any::Any;
+use core::{any::Any, ops::Range};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 /// The longest file, as on Linux: 2^63 - 1 bytes, rounded down to pages so that a mapping of the end is one of a page.
@@ -85,13 +85,11 @@ impl Contents {
         inner.page(index, &self.account)
     }
 
-    /// The same if it is there.
-    pub fn page_if_present(&self, index: u64) -> Option<PageRef> {
+    /// Tells of those in a range that are there.
+    pub fn pages_if_present(&self, range: Range<u64>, tell: &mut dyn FnMut(u64, &PageRef)) {
         let inner = self.inner.lock();
-        if index >= inner.length.div_ceil(PAGE) {
-            return None;
-        }
-        inner.pages.get(&index).cloned()
+        let end = range.end.min(inner.length.div_ceil(PAGE)).max(range.start);
+        inner.pages.range(range.start..end).for_each(|(index, page)| tell(*index, page));
     }
 
     /// Sets the length: what is beyond is lost, what is new is zero. Errors: EFBIG.

@@ -10,7 +10,7 @@ use crate::{
     mm::{PageRef, PageSource, source::Identity},
 };
 use alloc::sync::Arc;
-use core::fmt;
+use core::{fmt, ops::Range};
 
 /// The pages of an open file, which stays open as long as it is mapped: its name is shown in `/proc/PID/maps`, and its
 /// mount is in use.
@@ -39,8 +39,10 @@ impl PageSource for Mapping {
         self.contents()?.page_to_map(index)
     }
 
-    fn page_if_present(&self, index: u64) -> Option<PageRef> {
-        self.contents().ok()?.page_if_present(index)
+    fn pages_if_present(&self, range: Range<u64>, tell: &mut dyn FnMut(u64, &PageRef)) {
+        if let Ok(contents) = self.contents() {
+            contents.pages_if_present(range, tell);
+        }
     }
 
     fn length(&self) -> u64 {

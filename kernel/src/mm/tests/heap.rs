@@ -18,8 +18,8 @@ impl Heap {
     }
 
     fn state(&self) -> (usize, usize) {
-        let talc = self.talc.lock();
-        (talc.source.frames, talc.source.in_use)
+        let state = self.state.lock();
+        (state.talc.source.frames, state.talc.source.in_use)
     }
 }
 
@@ -78,6 +78,7 @@ proptest! {
             prop_assert!(holds(got, value));
             heap.give_back(got);
         }
+        heap.state.lock().trim();
         let (frames, bytes) = heap.state();
         prop_assert_eq!(bytes, 0);
         prop_assert!(frames <= 3 << BLOCK_ORDER, "an empty heap holds {} frames", frames);
@@ -96,6 +97,22 @@ fn a_burst_is_given_back() {
     assert_eq!(in_use, 100);
     assert!(left <= 3 << BLOCK_ORDER, "{left} frames are kept for 100 bytes");
     heap.give_back(kept);
+}
+
+#[test]
+fn what_is_given_back_small_serves_the_next_of_its_size_and_the_frames_when_they_run_out() {
+    let heap = Heap::new();
+    let all: Vec<_> = (0..100).map(|_| heap.get(200, 8).unwrap()).collect();
+    let last = all[15].0;
+    all.into_iter().for_each(|got| heap.give_back(got));
+    let again = heap.get(193, 16).unwrap();
+    assert_eq!(again.0, last, "16 are kept, and the last of them is first to go");
+    heap.give_back(again);
+    let other = heap.get(192, 16).unwrap();
+    assert_ne!(other.0, last, "another size");
+    heap.give_back(other);
+    let kept = core::iter::from_fn(|| heap.state.lock().small.take_any()).count();
+    assert_eq!(kept, 17);
 }
 
 #[test]

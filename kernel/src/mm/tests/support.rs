@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 use arrayvec::ArrayVec;
-use core::fmt;
+use core::{fmt, ops::Range};
 
 pub use crate::mm::frames::tests::{held, held_as_pages, with_frames_left};
 
@@ -50,8 +50,12 @@ impl PageSource for TestFile {
         self.pages.lock().get(index as usize).cloned().ok_or(Errno::EINVAL)
     }
 
-    fn page_if_present(&self, index: u64) -> Option<PageRef> {
-        self.page(index).ok()
+    fn pages_if_present(&self, range: Range<u64>, tell: &mut dyn FnMut(u64, &PageRef)) {
+        for index in range {
+            if let Ok(page) = self.page(index) {
+                tell(index, &page);
+            }
+        }
     }
 
     fn length(&self) -> u64 {

@@ -113,10 +113,10 @@ proptest! {
                 Step::Map(at, frame, write) => {
                     table.map(page(at), Mapping { frame: Frame(frame), permissions: allowed(write) }).unwrap();
                 }
-                Step::Unmap(start, end) => table.unmap(page(start)..page(end.max(start)), &mut |_, _| ()),
+                Step::Unmap(start, end) => table.unmap(page(start)..page(end.max(start)), |_| ()),
                 Step::Change(start, end, to) => {
                     let permissions = to.map_or(Permissions::empty(), allowed);
-                    table.change(page(start)..page(end.max(start)), &mut |_, _| permissions);
+                    table.change(page(start)..page(end.max(start)), |_, _| permissions);
                 }
                 Step::Run(fault) => {
                     let operations = table.0.lock().operations(fault.map(page));
@@ -135,7 +135,7 @@ proptest! {
                 Step::Forget => host.perform(&[table.0.lock().forget()]),
             }
         }
-        table.unmap(operation::everything(), &mut |_, _| ());
+        table.unmap(operation::everything(), |_| ());
         host.perform(&table.0.lock().operations(None));
         prop_assert!(host.0.is_empty());
         prop_assert!(table.0.lock().leaves.is_empty(), "empty leaves go");
