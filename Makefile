@@ -13,7 +13,7 @@ endif
 QUIET := $(if $(wildcard target/debug/gnomon),--quiet)
 GNOMON := cargo run $(QUIET) --package gnomon-tools --
 
-.PHONY: help run um test oracle bench image debian support check gdb setup clean
+.PHONY: help run um test oracle sweep bench image debian support check gdb setup clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -30,6 +30,9 @@ test: ## run every test, on the host and on the booted kernel
 
 oracle: ## compare 10 000 random sequences of calls on this system's Linux and on the user-mode machine
 	@$(GNOMON) oracle
+
+sweep: ## call every system call with arguments by chance for ten minutes: the kernel must stand it and keep nothing
+	@$(GNOMON) sweep
 
 bench: ## measure beside Linux, user-mode Linux and this host; GROUP=clocks, or make bench-clocks, for one group
 	@$(GNOMON) bench $(GROUP)

@@ -24,6 +24,7 @@ mod panic;
 mod programs;
 mod selftests;
 mod shell;
+mod sweep;
 mod user_mode;
 mod virtual_time;
 mod without_notifications;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         instructions::scenarios(),
         virtual_time::scenarios(),
         oracle::scenarios(),
+        sweep::scenarios(),
         without_time_namespaces::scenarios(),
         boot_time::scenarios(),
     ];

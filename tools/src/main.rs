@@ -53,6 +53,12 @@ enum Command {
         #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
         sequences: u32,
     },
+    /// Call every system call with arguments by chance, on both machines
+    Sweep {
+        /// For how many seconds on each
+        #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+        seconds: u32,
+    },
     /// Measure Gnomon beside Debian's Linux, user-mode Linux and this host, and print ratios
     Bench(bench::Options),
     /// Look at format, lints and documentation, warnings counting as errors
@@ -88,6 +94,7 @@ fn run(command: Command) -> Result<()> {
         Command::Support => support::write(),
         Command::Test => test::everything(),
         Command::Oracle { sequences } => test::oracle(sequences),
+        Command::Sweep { seconds } => test::sweep(seconds),
         Command::Bench(options) => bench::run(&options),
         Command::Check => check::everything(),
         Command::Gdb(options) => gdb::run(&options),

@@ -50,6 +50,15 @@ pub fn oracle(sequences: u32) -> Result<()> {
     command::run(&mut scenario, "the sequences were not the same everywhere")
 }
 
+/// Calls every system call with arguments by chance, for so many seconds on each machine.
+pub fn sweep(seconds: u32) -> Result<()> {
+    packages::install(&[&packages::MACHINE[..], &packages::TESTS].concat())?;
+    image::build(Variant::WithTimeNamespaces, &image::ALL)?;
+    let mut scenario = test(&["--package", "gnomon-tests", "--test", "scenarios", "--"]);
+    scenario.arg("sweep::").env("GNOMON_SWEEP", seconds.to_string());
+    command::run(&mut scenario, "the kernel did not stand the sweep")
+}
+
 fn test(arguments: &[&str]) -> Command {
     let mut command = cargo();
     command.args(["test", "--no-fail-fast"]).args(arguments);

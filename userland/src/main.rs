@@ -19,7 +19,9 @@ mod launch;
 mod measure;
 mod nsenter;
 mod oracle;
+mod random;
 mod selftests;
+mod sweep;
 mod system;
 mod unshare;
 
@@ -44,6 +46,7 @@ const PROGRAMS: &[Program] = &[
     Program { path: "/bin/demonstration", run: demonstration::main },
     Program { path: "/bin/measure", run: measure::main },
     Program { path: "/bin/oracle", run: oracle::main },
+    Program { path: "/bin/sweep", run: sweep::main },
 ];
 
 #[cfg_attr(not(test), unsafe(no_mangle))]

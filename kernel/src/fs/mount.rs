@@ -10,7 +10,7 @@ use crate::{
     sync::{Once, SpinLock},
 };
 use alloc::{sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// A tree of objects that can be mounted.
 pub trait FileSystem: Send + Sync {
@@ -113,6 +113,8 @@ pub struct Mount {
 static TABLE: SpinLock<Vec<Arc<Mount>>> = SpinLock::new(Vec::new());
 static ROOT: Once<Arc<Mount>> = Once::new();
 static NEXT_ID: AtomicU32 = AtomicU32::new(20);
+/// Something was mounted where names go by themselves: below a process' directory.
+static ON_FLEETING: AtomicBool = AtomicBool::new(false);
 
 impl Mount {
     /// A mount that is nowhere yet, or never will be, as for pipes.
@@ -203,8 +205,17 @@ fn mounted_on(path: &Path) -> Option<Arc<Mount>> {
     TABLE.lock().iter().find(|mount| mount.attached.lock().as_ref() == Some(path)).cloned()
 }
 
+/// Whether the mount is attached, directly or not, to the first one.
+pub fn is_in_tree(mount: &Arc<Mount>) -> bool {
+    let mut mount = mount.clone();
+    while let Some(place) = mount.attached() {
+        mount = place.mount;
+    }
+    Arc::ptr_eq(&mount, &root().mount)
+}
+
 /// Puts a mount on a path, over what may be mounted there already. Errors: ENOTDIR unless both are directories or neither
-/// is; ENOENT when the place was removed.
+/// is; ENOENT when the place was removed, or is on a mount that was taken from its place: nobody could unmount it there.
 pub fn attach(mount: &Arc<Mount>, place: Path) -> Result<()> {
     let place = cross(place);
     if place.entry.inode().directory().is_some() != mount.root.inode().directory().is_some() {
@@ -212,6 +223,12 @@ pub fn attach(mount: &Arc<Mount>, place: Path) -> Result<()> {
     }
     if place.entry.is_removed() {
         return Err(Errno::ENOENT.because("the mount point was removed"));
+    }
+    if !is_in_tree(&place.mount) {
+        return Err(Errno::ENOENT.because("the place is not in the tree any more"));
+    }
+    if place.mount.file_system.kind() == "proc" {
+        ON_FLEETING.store(true, Relaxed);
     }
     place.entry.mounts().fetch_add(1, Relaxed);
     let mut table = TABLE.lock();
@@ -232,6 +249,35 @@ pub fn detach(mount: &Arc<Mount>) {
         place.entry.mounts().fetch_sub(1, Relaxed);
     }
     drop((place, removed));
+}
+
+/// Takes a mount from its place, and all that is mounted within it.
+pub fn detach_tree(mount: &Arc<Mount>) {
+    // No recursion: mounts may be nested deeper than the kernel's stack.
+    let mut all = alloc::vec![mount.clone()];
+    while let Some(mount) = all.pop() {
+        all.extend(children(&mount));
+        detach(&mount);
+    }
+}
+
+/// Takes away what is mounted below names that are no more, as nobody could reach it to unmount it: for the end of a
+/// process.
+pub fn detach_gone() {
+    if !ON_FLEETING.load(Relaxed) {
+        return;
+    }
+    let is_gone = |mount: &Arc<Mount>| {
+        let mut at = mount.attached().map(|place| place.entry);
+        while let Some(entry) = at {
+            if !entry.inode().still_there() {
+                return true;
+            }
+            at = entry.parent();
+        }
+        false
+    };
+    all().iter().filter(|mount| is_gone(mount)).for_each(detach_tree);
 }
 
 /// Those mounted at places within this one, nearest first.

@@ -117,7 +117,7 @@ fn mount_flags(flags: u32) -> MountFlags {
 pub fn bind(from: &Path, place: Path, recursive: bool) -> Result<()> {
     let copy =
         |mount: &Arc<Mount>, root| Mount::new(mount.file_system.clone(), root, &mount.source, mount.flags());
-    let reachable = is_in_tree(&from.mount);
+    let reachable = mount::is_in_tree(&from.mount);
     if !reachable && super::nsfs::handle_at(from).is_none() {
         return Err(Errno::EINVAL.because("what has no place in the tree cannot be mounted"));
     }
@@ -133,15 +133,6 @@ pub fn bind(from: &Path, place: Path, recursive: bool) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether the mount is attached, directly or not, to the first one.
-fn is_in_tree(mount: &Arc<Mount>) -> bool {
-    let mut mount = mount.clone();
-    while let Some(place) = mount.attached() {
-        mount = place.mount;
-    }
-    Arc::ptr_eq(&mount, &mount::root().mount)
 }
 
 /// Moves a mount. Errors: EINVAL unless `from` is the top of one, and not of the first; ELOOP for a place inside it;
@@ -191,19 +182,14 @@ pub fn unmount(place: Path, lazily: bool, actor: &dyn Actor) -> Result<()> {
             false => Errno::EINVAL.because("it is mounted nowhere"),
         });
     }
-    let children = mount::children(&mount);
-    if lazily {
-        for child in children {
-            unmount(child.top(), true, actor)?;
-        }
-    } else {
+    if !lazily {
         // The table's reference and this one; every other is somebody who stands on it, has a file of it open, or
         // has mounted something on it.
         const IDLE: usize = 2;
-        if !children.is_empty() || Arc::strong_count(&mount) > IDLE {
+        if !mount::children(&mount).is_empty() || Arc::strong_count(&mount) > IDLE {
             return Err(Errno::EBUSY.because("the mount is in use"));
         }
     }
-    mount::detach(&mount);
+    mount::detach_tree(&mount);
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     abi::{Errno, Result, TaskId},
+    fs::mount,
     sync::SpinLock,
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
@@ -152,6 +153,7 @@ fn enter(table: &mut Table, task: &Arc<Task>) {
 pub fn remove_thread(id: TaskId) {
     let removed = TABLE.lock().tasks.remove(&id);
     drop(removed);
+    mount::detach_gone();
 }
 
 /// Makes `task` its process' first thread, in place of the one that was: it has executed a program.
@@ -173,6 +175,7 @@ pub fn remove_process(id: TaskId) -> Option<Arc<Process>> {
     let leader = table.tasks.remove(&id);
     drop(table);
     drop(leader);
+    mount::detach_gone();
     Some(process)
 }
 

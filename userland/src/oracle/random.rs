@@ -5,29 +5,10 @@
 
 use super::calls::{CALLS, Call};
 use super::step::{Step, TASKS, task_in};
+use crate::random::Random;
 
 /// How many steps a sequence has.
 const LENGTH: usize = 40;
-
-/// SplitMix64, by Steele, Lea and Flood: enough for choosing, and ten lines.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-
-    fn one_of<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
-        choices[self.below(choices.len())]
-    }
-}
 
 /// What often follows a call, made by the same task on itself: by chance alone, namespaces with offsets that somebody
 /// enters would be rare.
@@ -49,8 +30,7 @@ const BEGINNING: &[&str] =
 
 /// The sequence of this seed.
 pub fn sequence(seed: u64) -> Vec<Step> {
-    // Neighbouring seeds begin far apart.
-    let mut random = Random(seed.wrapping_mul(0xd134_2543_de82_ef95));
+    let mut random = Random::new(seed);
     let mut alive = [false; TASKS.len()];
     alive[0] = true;
     let mut steps: Vec<Step> = Vec::new();

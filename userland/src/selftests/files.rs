@@ -7,7 +7,7 @@ use crate::ktap::{Outcome, Plan, Step, Why, equal, holds, in_child, refused, wit
 use crate::system::errno::Errno;
 use crate::system::file::{self, Descriptor};
 use crate::system::process;
-use crate::system::time::{self, SECOND};
+use crate::system::time::{self, MILLISECOND, SECOND};
 
 const CREATE: i32 = libc::O_CREAT;
 const WRITE: i32 = libc::O_WRONLY;
@@ -539,6 +539,34 @@ fn mounting(plan: &mut Plan) {
         holds_text("d/below", "below")?;
         refused("umount again", with(libc::SYS_umount2, &target, 0), Errno::EINVAL)?;
         refused("a file system that is not", mount("nothingfs"), Errno::ENODEV)
+    });
+    plan.case("what is mounted below a process' directory goes with the process", || {
+        needs_root()?;
+        let child = process::spawn(|| {
+            time::sleep(60_000 * MILLISECOND);
+            0
+        })?;
+        let target = c(format!("/proc/{child}/task"));
+        let listed =
+            || file::read("/proc/self/mounts").map(|mounts| mounts.contains(&format!(" /proc/{child}/")));
+        let mounted = call!(libc::SYS_mount, c"none", target.as_c_str(), c"tmpfs", 0, 0usize);
+        let before = listed();
+        call!(libc::SYS_kill, child, libc::SIGKILL).step("kill")?;
+        process::wait(child)?;
+        mounted.step("mount")?;
+        equal("listed before, and after", (before?, listed()?), (true, false))
+    });
+    plan.case("nothing is mounted on what was unmounted lazily, not even by those who are there", || {
+        needs_root()?;
+        let tree = Tree::make("detached")?;
+        mkdir("d")?;
+        let target = c(format!("{}/d", tree.0));
+        call!(libc::SYS_mount, c"none", target.as_c_str(), c"tmpfs", 0, 0usize).step("mount")?;
+        let entered = one(libc::SYS_chdir, "d").and_then(|_| mkdir("e"));
+        call!(libc::SYS_umount2, target.as_c_str(), libc::MNT_DETACH).step("umount")?;
+        entered.step("going there")?;
+        refused("mount", call!(libc::SYS_mount, c"none", c"e", c"tmpfs", 0, 0usize), Errno::ENOENT)?;
+        refused("bind", call!(libc::SYS_mount, c"/dev", c"e", 0usize, libc::MS_BIND, 0usize), Errno::ENOENT)
     });
     plan.case("/proc can be mounted elsewhere too", || {
         needs_root()?;

@@ -49,6 +49,11 @@ pub fn fork() -> Result<i32, Errno> {
     }
 }
 
+/// getpid(2).
+pub fn id() -> usize {
+    call!(libc::SYS_getpid).unwrap_or(0)
+}
+
 /// _exit(2): ends the process without running exit handlers.
 pub fn exit(code: i32) -> ! {
     // SAFETY: does not return.
