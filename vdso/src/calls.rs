@@ -26,8 +26,8 @@ pub trait Machine {
     /// # Safety
     /// `part` is on page 0, and page 0 has turned out to be a namespace's: in root there is no companion page.
     unsafe fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T;
-    /// The counter that a `clock_mode` names, bit 63 cleared, read after all earlier loads of the program; `None` if
-    /// there is no such counter.
+    /// The counter that a `clock_mode` names, read after all earlier loads of the program; `None` if there is no such
+    /// counter.
     fn cycles(&self, mode: i32) -> Option<u64>;
     /// The number of this processor in bits 0 to 11, of its node from bit 12 on; `None` if the kernel has not left it
     /// where it can be read.
@@ -100,15 +100,17 @@ fn high_resolution_now<const INSTANCE: usize, M: Machine>(machine: &M, clock: Cl
     let data = &machine.time_page().clocks[INSTANCE];
     let entry = data.entry(clock);
     let cycles = |mode| machine.cycles(mode);
-    match high_resolution::<NAMESPACES>(data, entry, cycles) {
+    // What is rare is the kernel's to compute: more of it here would cost registers.
+    let ask = |_| None;
+    match high_resolution::<NAMESPACES>(data, entry, None, cycles, ask) {
         Ok(time) => Some(carried(time)),
         Err(Instead::NoCounter) => None,
         Err(Instead::NamespacePage) => {
             // SAFETY: parts of a namespace's page, as was just found.
             let (system, base) =
                 unsafe { (machine.on_companion_page(data), machine.on_companion_page(entry)) };
-            let time = high_resolution::<false>(system, base, cycles).ok()?;
-            Some(carried(shifted(time, entry)))
+            let time = high_resolution::<false>(system, base, Some(entry), cycles, ask).ok()?;
+            Some(carried(time))
         }
     }
 }

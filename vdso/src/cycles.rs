@@ -5,6 +5,8 @@
 //! fraction, so a million updates lose nothing. The product of 64-bit numbers has up to 96 bits; as long as no more than
 //! `max_cycles` have passed since the last update, 64 are enough, and that is always so while the tick is alive.
 
+use core::hint::cold_path;
+
 /// Nanoseconds in a second.
 pub const SECOND: u64 = 1_000_000_000;
 
@@ -42,7 +44,7 @@ impl Conversion {
 
     /// The largest number of cycles whose product, added to a base of up to a second, fits in 64 bits.
     pub const fn max_cycles(self) -> u64 {
-        match (u64::MAX - (SECOND << self.shift)).checked_div(self.mult as u64) {
+        match (u64::MAX - 2 * (SECOND << self.shift)).checked_div(self.mult as u64) {
             Some(cycles) => cycles,
             None => u64::MAX,
         }
@@ -74,11 +76,10 @@ pub fn plain(shifted: u64, shift: u32) -> u64 {
 
 /// Whether a `delta`, counter - `cycle_last` modulo 2^64, beyond `max_cycles` is a small negative number.
 ///
-/// This processor's counter is then a little behind the one that made the update. Bit 63 would tell as well, were it not
-/// for counters whose bit 63 says "unusable": readers clear it, and no honest count comes near bit 62.
+/// This processor's counter is then a little behind the one that made the update.
 #[inline(always)]
 pub fn is_behind(delta: u64) -> bool {
-    delta & 1 << 62 != 0
+    delta.cast_signed() < 0
 }
 
 /// Moves whole seconds from `nanoseconds` into `seconds`.
@@ -91,5 +92,6 @@ pub fn carry(seconds: u64, nanoseconds: u64) -> (u64, u64) {
     if nanoseconds < SECOND {
         return (seconds, nanoseconds);
     }
+    cold_path();
     (seconds.wrapping_add(nanoseconds / SECOND), nanoseconds % SECOND)
 }

@@ -60,6 +60,7 @@
 mod atomics;
 pub mod calls;
 pub mod clocks;
+pub mod counter;
 pub mod cycles;
 pub mod page;
 pub mod read;

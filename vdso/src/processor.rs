@@ -45,10 +45,8 @@ impl Machine for Processor {
         unsafe { &*ptr::with_exposed_provenance(address) }
     }
 
-    /// `rdtsc` may be executed early, before loads that precede it; a clock would then seem to step back between two
-    /// processors. `lfence` waits for those loads. `rdtscp` waits by itself and is one instruction less, but not
-    /// every processor has it (QEMU's default has not), and it spoils a third register. Linux rewrites the
-    /// instruction when it boots; a mode of its own on the page would cost a comparison to save the one instruction.
+    /// These are the bytes [`crate::counter::FENCED`], which the kernel replaces by [`crate::counter::BY_ITSELF`] where it can:
+    /// hence a third register that is spoilt.
     #[inline(always)]
     fn cycles(&self, mode: i32) -> Option<u64> {
         if mode != MODE_TSC {
@@ -56,9 +54,7 @@ impl Machine for Processor {
         }
         let (low, high): (u64, u64);
         // SAFETY: reads a counter. Not `nomem`, so that accesses to the page stay on their side of it.
-        unsafe {
-            asm!("lfence", "rdtsc", "and edx, 0x7fffffff", out("rax") low, out("rdx") high, options(nostack))
-        };
+        unsafe { asm!("lfence", "rdtsc", out("rax") low, out("rdx") high, out("rcx") _, options(nostack)) };
         Some(high << 32 | low)
     }
 

@@ -14,13 +14,11 @@ use crate::atomics::{Ordering::Relaxed, spin_loop};
 use crate::clocks::{Class, Clock};
 use crate::cycles::{carry, is_behind, nanoseconds, nanoseconds_wide, plain};
 use crate::page::{ClockData, Entry, MODE_TIME_NAMESPACE, TimeData};
+use core::arch::asm;
 use core::hint::cold_path;
 
 /// Whether namespaces are compiled in. A constant, so that the branches on it leave nothing behind when they are not.
 pub(crate) const NAMESPACES: bool = cfg!(feature = "time_ns");
-
-/// The bits of a counter that count. Bit 63 is where clocks shared with a hypervisor say "unusable".
-pub(crate) const COUNTER_BITS: u64 = u64::MAX >> 1;
 
 /// A moment: seconds (two's complement, should a clock be before its zero) and nanoseconds, 0 to 999 999 999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,8 +52,8 @@ pub fn read(page: &TimeData, clock: Clock, cycles: impl Fn(i32) -> Option<u64>) 
     match clock.class() {
         Class::Coarse => coarse::<false>(data, entry).ok(),
         Class::HighResolution | Class::Raw => {
-            let cycles = |mode| cycles(mode).map(|cycles| cycles & COUNTER_BITS);
-            high_resolution::<false>(data, entry, cycles).ok().map(carried)
+            let beyond = |delta| Some(exact(data, entry, delta));
+            high_resolution::<false>(data, entry, None, cycles, beyond).ok().map(carried)
         }
     }
 }
@@ -69,14 +67,20 @@ fn consistent<const FOLLOW: bool>(
     loop {
         let before = data.sequence.read();
         if before & 1 != 0 {
-            cold_path();
+            // Not marked as rare: in a namespace it is not, and then what follows is laid out as well as the rest.
             if FOLLOW && data.clock_mode.load(Relaxed) == MODE_TIME_NAMESPACE {
                 return Err(Instead::NamespacePage);
             }
             spin_loop();
             continue;
         }
-        let time = fields().ok_or(Instead::NoCounter)?;
+        let Some(time) = fields() else {
+            cold_path();
+            if data.sequence.changed_since(before) {
+                continue;
+            }
+            return Err(Instead::NoCounter);
+        };
         if !data.sequence.changed_since(before) {
             return Ok(time);
         }
@@ -91,35 +95,57 @@ pub(crate) fn coarse<const FOLLOW: bool>(data: &ClockData, entry: &Entry) -> Res
     })
 }
 
-/// One reading of a clock that moves with the counter, seconds not yet carried.
+/// One reading of a clock that moves with the counter, seconds not yet carried; `offset` is a namespace's.
+///
+/// `beyond` has the nanoseconds when the counter is behind the last update, or more than `max_cycles` ahead.
 #[inline(always)]
 pub(crate) fn high_resolution<const FOLLOW: bool>(
     data: &ClockData,
     entry: &Entry,
+    offset: Option<&Entry>,
     cycles: impl Fn(i32) -> Option<u64>,
+    beyond: impl Fn(u64) -> Option<u64>,
 ) -> Result<Time, Instead> {
-    // Loaded in the branch that uses them and not before: what is at hand at the same time takes a register each, and
-    // with one more of those the function would have to save and restore one.
-    let mult = || data.mult.load(Relaxed);
-    let base = || entry.nanoseconds.load(Relaxed);
-    let shift = || data.shift.load(Relaxed);
     consistent::<FOLLOW>(data, || {
         let cycles = cycles(data.clock_mode.load(Relaxed))?;
         let delta = cycles.wrapping_sub(data.cycle_last.load(Relaxed));
+        // Everything else is loaded in the branch that uses it and not before: what is at hand at the same time takes a
+        // register each, and with more of those the function would have to save and restore some.
         let nanoseconds = if delta <= data.max_cycles.load(Relaxed) {
-            nanoseconds(delta, mult(), base(), shift())
+            let shift = data.shift.load(Relaxed);
+            // Added here rather than to the sum, so that nothing that depends on the counter waits for it.
+            let offset = offset.map_or(0, |offset| offset.nanoseconds.load(Relaxed) << (shift & 63));
+            let base = entry.nanoseconds.load(Relaxed).wrapping_add(offset);
+            let mult = data.mult.load(Relaxed);
+            settled(nanoseconds(delta, mult, base, shift))
         } else {
             cold_path();
-            if is_behind(delta) {
-                // The base alone is the closest answer that does not go backwards.
-                plain(base(), shift())
-            } else {
-                // There has been no update for long.
-                nanoseconds_wide(delta, mult(), base(), shift())
-            }
+            beyond(delta)?
         };
-        Some(Time { seconds: entry.seconds.load(Relaxed), nanoseconds })
+        let offset = offset.map_or(0, |offset| offset.seconds.load(Relaxed));
+        Some(Time { seconds: settled(entry.seconds.load(Relaxed).wrapping_add(offset)), nanoseconds })
     })
+}
+
+/// A value, computed by here. Left to itself the compiler computes it behind the loop, and keeps what that takes in more
+/// registers than there are to spare.
+#[inline(always)]
+fn settled(mut value: u64) -> u64 {
+    // SAFETY: there is no instruction, only a register that is named.
+    unsafe { asm!("/* {} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// What the kernel makes of a `delta` beyond `max_cycles`.
+fn exact(data: &ClockData, entry: &Entry, delta: u64) -> u64 {
+    let (base, shift) = (entry.nanoseconds.load(Relaxed), data.shift.load(Relaxed));
+    if is_behind(delta) {
+        // The base alone is the closest answer that does not go backwards.
+        plain(base, shift)
+    } else {
+        // There has been no update for long.
+        nanoseconds_wide(delta, data.mult.load(Relaxed), base, shift)
+    }
 }
 
 /// Adds a namespace's offset, which lies where the base time lies on the system's page.

@@ -6,7 +6,6 @@ use crate::atomics::Ordering::Relaxed;
 use crate::clocks::{Class, Clock};
 use crate::cycles::Conversion;
 use crate::page::TimeData;
-use crate::read::COUNTER_BITS;
 use crate::seqcount;
 
 /// A counter as readers are to use it.
@@ -56,7 +55,7 @@ impl Update<'_> {
     pub fn counter(&mut self, class: Class, counter: &Counter) {
         let data = &self.0.clocks[class.instance()];
         data.clock_mode.store(counter.mode, Relaxed);
-        data.cycle_last.store(counter.cycle_last & COUNTER_BITS, Relaxed);
+        data.cycle_last.store(counter.cycle_last, Relaxed);
         data.max_cycles.store(counter.max_cycles, Relaxed);
         data.mask.store(u64::MAX, Relaxed);
         data.mult.store(counter.mult, Relaxed);

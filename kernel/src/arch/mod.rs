@@ -208,6 +208,8 @@ pub struct ProcessorFeatures {
     /// Whether user mode finds its CPU's number in the limit of the segment where the vDSO looks for it. If not, the
     /// machine has only one CPU, and what is found there means nothing.
     pub tells_cpu_number: bool,
+    /// Whether there is the instruction `rdtscp`, for the vDSO.
+    pub has_rdtscp: bool,
 }
 
 /// The counter that user mode and kernel both read the time from.

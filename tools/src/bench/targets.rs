@@ -21,12 +21,16 @@ pub struct Verdict {
     pub met: bool,
 }
 
+/// The row of boots that is promised about.
+const FIRST_LINE: &str = "init's first line";
+
 /// Judges everything that was measured.
 pub fn judge(bench: &Bench) -> Vec<Verdict> {
     let series = Measured(&bench.series);
     let mut verdicts = Vec::new();
     verdicts.extend(clocks(series));
     verdicts.extend(calls(series));
+    verdicts.extend(processes(series));
     verdicts.extend(series.boot());
     verdicts.extend(growth(series, bench));
     verdicts
@@ -52,7 +56,7 @@ impl Measured<'_> {
 
     fn boot(self) -> Option<Verdict> {
         const LEAST: f64 = 15.0;
-        let row = "init's first line";
+        let row = FIRST_LINE;
         let times = 1.0 / self.ratio(Peer::Gnomon, Peer::Linux, row)?;
         Some(Verdict {
             promise: "boots faster than Linux in the same QEMU, times at least".into(),
@@ -123,6 +127,34 @@ fn calls(series: Measured) -> Vec<Verdict> {
         })
     };
     series.rows(Group::Calls, Peer::Gnomon).filter_map(judged).collect()
+}
+
+/// What user-mode Linux takes of the same host's time is the most natural thing to compare with.
+fn processes(series: Measured) -> Vec<Verdict> {
+    const OF_USER_MODE_LINUX: [(&str, f64); 7] = [
+        ("null_call", 0.5),
+        ("fork_exit_wait", 0.45),
+        ("vfork_exec_wait", 0.45),
+        ("pipe_round_trip", 0.45),
+        ("page_fault", 0.45),
+        ("mmap_touch_munmap", 0.45),
+        ("signal", 0.7),
+    ];
+    const BOOT: f64 = 20.0;
+    let calls = OF_USER_MODE_LINUX.into_iter().filter_map(|(row, limit)| {
+        let figure = series.ratio(Peer::UserMode, Peer::UserModeLinux, row)?;
+        let promise = "time as a process, of user-mode Linux's at most".into();
+        Some(Verdict { promise, row: row.into(), figure, limit, met: figure <= limit })
+    });
+    let row = FIRST_LINE;
+    let boot = series.figure(Peer::UserMode, row).map(|figure| Verdict {
+        promise: "boots as a process, milliseconds at most".into(),
+        row: row.into(),
+        figure,
+        limit: BOOT,
+        met: figure <= BOOT,
+    });
+    calls.chain(boot).collect()
 }
 
 /// Of a row's name `growth:KIND:COUNT:ROW`.

@@ -4,6 +4,7 @@ use super::check::{FUNCTIONS, Image, PREFIX};
 use super::lookup::{NotFound, Tables, tag};
 use super::place::VERSION;
 use super::unwind;
+use gnomon_vdso::counter::FENCED;
 use gnomon_vdso::page::{DATA_PAGES, PAGE_SIZE};
 use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
@@ -14,7 +15,7 @@ type Say<'a> = dyn FnMut(String) + 'a;
 type Rule = fn(&Image<'_>, &mut Say<'_>);
 
 /// The rules by name.
-pub const RULES: [(&str, Rule); 11] = [
+pub const RULES: [(&str, Rule); 12] = [
     ("file header", file_header),
     ("size", size),
     ("segments", segments),
@@ -26,6 +27,7 @@ pub const RULES: [(&str, Rule); 11] = [
     ("versions", versions),
     ("notes", notes),
     ("data pages", data_pages),
+    ("counter", counter),
 ];
 
 const ENDIAN: Endianness = Endianness::Little;
@@ -345,5 +347,21 @@ fn data_pages(image: &Image<'_>, say: &mut Say<'_>) {
     }
     if !seen {
         say(format!("no code refers to the data pages, {} bytes below the image", -expected));
+    }
+}
+
+/// The counter is read by the instructions that the kernel looks for, to put better ones in their place.
+fn counter(image: &Image<'_>, say: &mut Say<'_>) {
+    const RDTSC: [u8; 2] = [0x0f, 0x31];
+    let text = image.section(".text");
+    let count = |wanted: &[u8]| text.windows(wanted.len()).filter(|bytes| *bytes == wanted).count();
+    let (all, fenced) = (count(&RDTSC), count(&FENCED));
+    if fenced == 0 {
+        say("nothing reads the counter".into());
+    }
+    if all != fenced {
+        say(format!(
+            "the counter is read in {all} places, but only in {fenced} of them right behind a fence"
+        ));
     }
 }

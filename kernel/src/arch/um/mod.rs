@@ -205,6 +205,7 @@ impl Machine for Hardware {
             minimum_signal_stack: value(libc::AT_MINSIGSTKSZ) as usize,
             // They find the host's.
             tells_cpu_number: false,
+            has_rdtscp: core::arch::x86_64::__cpuid(0x8000_0001).edx & 1 << 27 != 0,
         }
     }
 

@@ -104,6 +104,7 @@ impl Machine for Hardware {
             hwcap2: u64::from(features.fsgsbase) << 1,
             minimum_signal_stack: largest.next_multiple_of(16),
             tells_cpu_number: true,
+            has_rdtscp: features.rdtscp,
         }
     }
 

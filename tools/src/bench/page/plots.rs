@@ -4,7 +4,7 @@ use super::super::group::Group;
 use super::super::peer::Peer;
 use super::super::report::Report;
 use super::super::table::{number, ratio};
-use super::super::targets::{curve, curves};
+use super::super::targets::{Verdict, curve, curves};
 use super::svg::{Drawing, Scale, WIDTH};
 
 /// Ours, the one it is measured against, and the third.
@@ -102,7 +102,7 @@ pub fn readings(report: &Report) -> String {
 /// Every call's instructions as a part of Linux's, with the limit promised.
 pub fn ratios(report: &Report) -> String {
     const ROW: f64 = 20.0;
-    const LEFT: f64 = 130.0;
+    const LEFT: f64 = 138.0;
     let rows = report.rows(Group::Calls, &[Peer::Gnomon]);
     let rows: Vec<_> = rows
         .into_iter()
@@ -119,7 +119,9 @@ pub fn ratios(report: &Report) -> String {
         drawing.text("", "end", (LEFT - 6.0, y + 14.0), row);
         drawing.bar("ours", (LEFT, y + 4.0), (scale.place(*ratio) - LEFT, 12.0), 1.0);
         drawing.text("", "start", (scale.place(*ratio) + 4.0, y + 14.0), &number(*ratio));
-        let limit = report.verdicts.iter().find(|verdict| verdict.row == *row).map(|verdict| verdict.limit);
+        let promised =
+            |verdict: &&Verdict| verdict.row == *row && verdict.promise.starts_with("instructions");
+        let limit = report.verdicts.iter().find(promised).map(|verdict| verdict.limit);
         if let Some(limit) = limit {
             let x = scale.place(limit);
             drawing.line("limit", (x, y), (x, y + ROW));

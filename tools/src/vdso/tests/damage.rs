@@ -5,6 +5,7 @@ use super::super::check::{PREFIX, Problem};
 use super::super::lookup::{Bytes, Tables, tag};
 use super::super::place::VERSION;
 use super::{image, image_without_namespaces};
+use gnomon_vdso::counter::FENCED;
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSymbol};
 
@@ -272,4 +273,10 @@ fn data_pages() {
     expect(shift(&nearer), "data pages", "looks for data 20480 bytes below");
     let none = complaints(|image| references.iter().for_each(|at| image[at - 2] = 0x90));
     expect(none, "data pages", "no code refers");
+}
+
+#[test]
+fn the_counter_is_read_in_one_way() {
+    let fence = image().windows(FENCED.len()).position(|bytes| bytes == FENCED).expect("the counter is read");
+    expect(complaints(|image| image[fence + 2] = 0xf0), "counter", "right behind a fence");
 }
