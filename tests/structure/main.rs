@@ -57,7 +57,8 @@ const RULES: [Rule; 6] = [
             "ns/offsets.rs",
             "ns/translate.rs",
             "ns/absent.rs",
-            // Who carries the image and places it.
+            // Who carries the image and fits it to the processor, and who places it.
+            "time/image.rs",
             "exec/mod.rs",
         ],
         reason: "only who writes the VVAR page or places the image knows its crate",

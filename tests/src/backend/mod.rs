@@ -4,6 +4,7 @@
 //! and writing the console is done by [`crate::machine`], the same for all, over two file descriptors.
 
 mod linux;
+mod piped;
 mod qemu;
 mod user_mode;
 

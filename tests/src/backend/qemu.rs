@@ -1,25 +1,22 @@
 //! A machine emulated by QEMU, its serial line on a pair of pipes.
 //!
-//! Pipes and not a socket: nothing to connect, nothing left behind, and end of file on the one means QEMU is gone.
 //! The second channel, QEMU's own monitor, is a socket that is opened only to ask a hung machine where its processors
 //! stand. The same backend boots Gnomon and, for comparison and to prove this bench, Debian's Linux.
 
+use super::piped::{Kind, Piped};
 use super::{Backend, Ending, Guest};
 use crate::boot::Boot;
-
 use crate::failure::{Result, skip};
 use crate::symbols::Symbols;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use gnomon_tools::machine::{Console, Machine};
 use gnomon_tools::{peers, workspace};
-use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// QEMU's program for this architecture.
 const QEMU: &str = "qemu-system-x86_64";
@@ -108,61 +105,35 @@ impl Backend for Qemu {
         let monitor = std::env::temp_dir().join(format!("gnomon-monitor-{}-{number}", std::process::id()));
         let _ = std::fs::remove_file(&monitor);
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
-        let complaints = stem.with_extension("qemu");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&complaints)?);
         let has_exit_device = boot.hardware.exit_device && matches!(self, Qemu::Gnomon);
-        let started = Instant::now();
-        let child = command.spawn().with_context(|| format!("cannot start {QEMU}"))?;
-        Ok(Box::new(Emulated {
-            child,
-            started,
-            monitor,
-            complaints,
-            kernel: machine.kernel,
-            has_exit_device,
-        }))
+        let kind = Emulated { monitor, kernel: machine.kernel, has_exit_device };
+        Ok(Box::new(Piped::start(command, stem.with_extension("qemu"), kind)?))
     }
 }
 
+/// QEMU, running.
 struct Emulated {
-    child: Child,
-    started: Instant,
     monitor: PathBuf,
-    complaints: PathBuf,
     kernel: PathBuf,
     has_exit_device: bool,
 }
 
-impl Guest for Emulated {
-    fn started(&self) -> Instant {
-        self.started
-    }
-
-    fn output(&self) -> BorrowedFd<'_> {
-        self.child.stdout.as_ref().expect("made with a pipe").as_fd()
-    }
-
-    fn input(&self) -> BorrowedFd<'_> {
-        self.child.stdin.as_ref().expect("made with a pipe").as_fd()
-    }
-
-    fn ended(&mut self) -> Result<Option<Ending>> {
-        let Some(status) = self.child.try_wait()? else { return Ok(None) };
+impl Kind for Emulated {
+    fn ending(&self, status: ExitStatus, complaints: &str) -> Ending {
         // isa-debug-exit makes a status of 2 * value + 1: 33 and 35 are the two this project promises.
-        Ok(Some(match status.code() {
+        match status.code() {
             Some(33) => Ending::PoweredOff,
             Some(35) => Ending::Panicked,
             // Without that device, and on Linux, which does not know it, power-off is ACPI's.
             Some(0) if !self.has_exit_device => Ending::PoweredOff,
-            _ => {
-                let said = std::fs::read_to_string(&self.complaints).unwrap_or_default();
-                let meaning = match status.code() {
+            code => {
+                let meaning = match code {
                     Some(0) => " (a reset, as after a triple fault, or a power-off by ACPI)",
                     _ => "",
                 };
-                Ending::Other(format!("QEMU ended with {status}{meaning} {}", said.trim()).trim().to_string())
+                Ending::Other(format!("QEMU ended with {status}{meaning} {complaints}").trim().to_string())
             }
-        }))
+        }
     }
 
     fn position(&mut self) -> Option<String> {
@@ -227,13 +198,7 @@ fn processors(text: &str) -> Vec<Processor> {
 
 impl Drop for Emulated {
     fn drop(&mut self) {
-        // An error only says that it has ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.monitor);
-        if std::fs::metadata(&self.complaints).is_ok_and(|file| file.len() == 0) {
-            let _ = std::fs::remove_file(&self.complaints);
-        }
     }
 }
 

@@ -3,16 +3,14 @@
 //! It promises to need no privileges, so it is tested twice: as whoever runs the tests, and, when that is root, as `nobody`.
 //! Of a scenario's hardware only the memory means anything to it.
 
+use super::piped::{Kind, Piped};
 use super::{Backend, Ending, Guest};
 use crate::boot::Boot;
 use crate::failure::Result;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use gnomon_tools::workspace::{Variant, shown};
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::process::{Command, ExitStatus};
 
 /// The command that becomes another user and then the program named behind it: setpriv(1).
 const BECOME_NOBODY: [&str; 6] =
@@ -91,60 +89,21 @@ impl Backend for UserMode {
         if !program.exists() {
             bail!("{} is missing: run `make image` first", shown(&program));
         }
-        let complaints = stem.with_extension("um");
         let mut command = self.command(&program);
         command.args(words(boot)?);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&complaints)?);
-        let started = Instant::now();
-        let child = command.spawn().with_context(|| format!("cannot start {}", shown(&program)))?;
-        Ok(Box::new(Process { child, started, complaints }))
+        Ok(Box::new(Piped::start(command, stem.with_extension("um"), Process)?))
     }
 }
 
-struct Process {
-    child: Child,
-    started: Instant,
-    complaints: PathBuf,
-}
+/// `gnomon-um`, running.
+struct Process;
 
-impl Guest for Process {
-    fn started(&self) -> Instant {
-        self.started
-    }
-
-    fn output(&self) -> BorrowedFd<'_> {
-        self.child.stdout.as_ref().expect("made with a pipe").as_fd()
-    }
-
-    fn input(&self) -> BorrowedFd<'_> {
-        self.child.stdin.as_ref().expect("made with a pipe").as_fd()
-    }
-
-    fn ended(&mut self) -> Result<Option<Ending>> {
-        let Some(status) = self.child.try_wait()? else { return Ok(None) };
-        Ok(Some(ending(status, || std::fs::read_to_string(&self.complaints).unwrap_or_default())))
-    }
-
-    fn position(&mut self) -> Option<String> {
-        None
-    }
-}
-
-fn ending(status: ExitStatus, complaints: impl Fn() -> String) -> Ending {
-    match status.code() {
-        Some(0) => Ending::PoweredOff,
-        Some(1) => Ending::Panicked,
-        _ => Ending::Other(format!("gnomon-um ended with {status} {}", complaints().trim()).trim().into()),
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // An error only says that it has ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::fs::metadata(&self.complaints).is_ok_and(|file| file.len() == 0) {
-            let _ = std::fs::remove_file(&self.complaints);
+impl Kind for Process {
+    fn ending(&self, status: ExitStatus, complaints: &str) -> Ending {
+        match status.code() {
+            Some(0) => Ending::PoweredOff,
+            Some(1) => Ending::Panicked,
+            _ => Ending::Other(format!("gnomon-um ended with {status} {complaints}").trim().into()),
         }
     }
 }
@@ -169,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_status_tells_the_ending() {
-        let ended = |raw| ending(ExitStatus::from_raw(raw), || "because\n".into());
+        let ended = |raw| Process.ending(ExitStatus::from_raw(raw), "because");
         assert_eq!(ended(0), Ending::PoweredOff);
         assert_eq!(ended(1 << 8), Ending::Panicked);
         assert_eq!(ended(2 << 8), Ending::Other("gnomon-um ended with exit status: 2 because".into()));
