@@ -22,6 +22,7 @@ mod memory;
 mod oracle;
 mod panic;
 mod programs;
+mod runtimes;
 mod selftests;
 mod shell;
 mod sweep;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         initrd::scenarios(),
         memory::scenarios(),
         debian_programs::scenarios(),
+        runtimes::scenarios(),
         instructions::scenarios(),
         virtual_time::scenarios(),
         oracle::scenarios(),

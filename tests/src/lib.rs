@@ -20,6 +20,7 @@ pub mod machine;
 pub mod oracle;
 pub mod programs;
 pub mod pty;
+pub mod runtimes;
 pub mod scenario;
 pub mod session;
 pub mod structure;
