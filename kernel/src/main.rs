@@ -24,6 +24,7 @@ mod trace;
 
 use abi::CommandLine;
 use arch::{BootInformation, Hardware, Machine};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Called by the machine, once, on the first CPU, with interrupts off.
 pub fn start(boot: BootInformation) -> ! {
@@ -53,6 +54,9 @@ pub fn start(boot: BootInformation) -> ! {
     // Tasks: how many there may be, the calls they make, then init, and whatever it makes.
     ns::user::limit_initial(task::limits::most_tasks() / 2);
     syscall::install();
+    if command_line.fixed_addresses || time::clocksource::is_virtual() {
+        exec::RANDOMIZE.store(0, Relaxed);
+    }
     task::start_init(&command_line);
     task::sched::run()
 }

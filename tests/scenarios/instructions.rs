@@ -63,7 +63,7 @@ fn within_limits(m: &mut Machine) -> Result<()> {
     let hardware = Hardware { instruction_clock: Some(0), ..Hardware::default() };
     let arguments = ["run", "/bin/measure", "--speed", "50", "calls", "clocks"];
     m.patience(Duration::from_secs(120));
-    m.boot(Boot::default().word("quiet").hardware(hardware).arguments(&arguments))?;
+    m.boot(Boot::default().word("quiet").word("norandmaps").hardware(hardware).arguments(&arguments))?;
     m.expect(FIRST_LINE)?;
     let printed = m.expect("init: exit status 0")?;
     m.expect_power_off()?;

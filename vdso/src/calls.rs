@@ -7,7 +7,7 @@
 
 use crate::atomics::Ordering::Relaxed;
 use crate::clocks::{Class, Clock, TICK_NANOSECONDS};
-use crate::page::{MODE_TIME_NAMESPACE, TimeData};
+use crate::page::{MODE_TIME_NAMESPACE, RandomData, TimeData};
 use crate::read::{Instead, NAMESPACES, Time, carried, coarse, high_resolution, shifted};
 use core::hint::cold_path;
 
@@ -26,6 +26,8 @@ pub trait Machine {
     /// # Safety
     /// `part` is on page 0, and page 0 has turned out to be a namespace's: in root there is no companion page.
     unsafe fn on_companion_page<'a, T>(&'a self, part: &'a T) -> &'a T;
+    /// The random page, which is the same in every namespace.
+    fn random_page(&self) -> &RandomData;
     /// The counter that a `clock_mode` names, read after all earlier loads of the program; `None` if there is no such
     /// counter.
     fn cycles(&self, mode: i32) -> Option<u64>;
@@ -51,6 +53,8 @@ pub enum SystemCall {
     ClockGetres = 229,
     /// getcpu(2)
     Getcpu = 309,
+    /// getrandom(2)
+    Getrandom = 318,
 }
 
 /// `struct timespec`

@@ -15,6 +15,7 @@
 mod atomics;
 #[allow(dead_code)]
 mod calls;
+mod chacha;
 #[allow(dead_code)]
 mod clocks;
 #[allow(dead_code)]
@@ -22,6 +23,7 @@ mod cycles;
 #[allow(dead_code)]
 mod page;
 mod processor;
+mod random;
 #[allow(dead_code)]
 mod read;
 #[allow(dead_code)]

@@ -51,6 +51,8 @@
 //!
 //! **A namespace's page**, once, when its first task enters it: `write::fill_namespace_page` (feature `time_ns`).
 //!
+//! **getrandom** needs nothing but a random page that says it is ready, and a generation that is not 0.
+//!
 //! **getcpu** is read with `lsl` from segment selector [`calls::PROCESSOR_SELECTOR`]: on each processor a data segment of
 //! privilege level 3 whose limit (not scaled) is `node << 12 | cpu`. Without it the system call is made. Where that segment is
 //! somebody else's, the random page says so ([`page::RandomData::is_single_processor`]).
@@ -59,10 +61,12 @@
 
 mod atomics;
 pub mod calls;
+pub mod chacha;
 pub mod clocks;
 pub mod counter;
 pub mod cycles;
 pub mod page;
+pub mod random;
 pub mod read;
 pub mod seqcount;
 pub mod write;

@@ -45,6 +45,13 @@ impl Machine for Processor {
         unsafe { &*ptr::with_exposed_provenance(address) }
     }
 
+    #[inline(always)]
+    fn random_page(&self) -> &RandomData {
+        let address = first_page().expose_provenance() + (RANDOM_PAGE - TIME_PAGE) * PAGE_SIZE;
+        // SAFETY: the kernel maps the random page there; it is all atomics.
+        unsafe { &*ptr::with_exposed_provenance(address) }
+    }
+
     /// These are the bytes [`crate::counter::FENCED`], which the kernel replaces by [`crate::counter::BY_ITSELF`] where it can:
     /// hence a third register that is spoilt.
     #[inline(always)]
@@ -61,10 +68,7 @@ impl Machine for Processor {
     /// `rdpid` and `rdtscp` would give the same number; `lsl` is there on every processor.
     #[inline(always)]
     fn processor(&self) -> Option<u32> {
-        let address = first_page().expose_provenance() + (RANDOM_PAGE - TIME_PAGE) * PAGE_SIZE;
-        // SAFETY: the kernel maps the random page there; it is all atomics.
-        let random: &RandomData = unsafe { &*ptr::with_exposed_provenance(address) };
-        if random.is_single_processor.load(Relaxed) != 0 {
+        if self.random_page().is_single_processor.load(Relaxed) != 0 {
             return Some(0);
         }
         let (limit, found): (u32, u8);

@@ -2,10 +2,10 @@
 //!
 //! C libraries look for the long names, `__vdso_clock_gettime`. The short ones, `clock_gettime`, are for a program that
 //! is linked against the image itself, as against any library; they are weak, so that a C library's own win.
-//! `__vdso_getrandom` is not offered: C libraries then make the system call.
 
 use crate::calls::{self, Timespec, Timeval, Timezone};
 use crate::processor::Processor;
+use crate::random::{self, State};
 use core::arch::global_asm;
 
 /// clock_gettime(2)
@@ -43,6 +43,19 @@ unsafe extern "C" fn __vdso_getcpu(cpu: *mut u32, node: *mut u32, _cache: *mut u
     unsafe { calls::getcpu(&Processor, cpu, node) }
 }
 
+/// getrandom(2), with the program's own state.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __vdso_getrandom(
+    buffer: *mut u8,
+    length: usize,
+    flags: u32,
+    state: *mut State,
+    state_length: usize,
+) -> isize {
+    // SAFETY: the program answers for its pointers.
+    unsafe { random::getrandom(&Processor, buffer, length, flags, state, state_length) }
+}
+
 /// The aliases. `.set` makes another name for the same symbol: address, size and kind.
 macro_rules! alias {
     ($($alias:literal = $function:literal),* $(,)?) => {
@@ -58,6 +71,7 @@ alias! {
     "time" = "__vdso_time",
     "clock_getres" = "__vdso_clock_getres",
     "getcpu" = "__vdso_getcpu",
+    "getrandom" = "__vdso_getrandom",
 }
 
 // The version's own name, as an absolute symbol of value 0. Linkers differ: GNU's makes one by itself, LLVM's does not;

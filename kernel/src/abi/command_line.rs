@@ -13,6 +13,8 @@ pub struct CommandLine<'a> {
     pub environment: Vec<&'a str>,
     /// `clock=`: `virtual` or `virtual,vdso` for virtual time; what it says is for whoever keeps the time.
     pub clock: Option<&'a str>,
+    /// `norandmaps`: programs' parts are not moved by chance.
+    pub fixed_addresses: bool,
     /// Messages of a lower level than this are shown: 4 warnings, 5 notices, 7 informational ones.
     pub log_level: u32,
 }
@@ -25,7 +27,7 @@ const QUIET_LOG_LEVEL: u32 = 4;
 const IGNORED_SETTINGS: &[&str] =
     &["console", "earlyprintk", "panic", "root", "rootfstype", "tsc", "BOOT_IMAGE"];
 /// The same for single words.
-const IGNORED_WORDS: &[&str] = &["ro", "rw", "debug", "norandmaps", "nokaslr", "earlyprintk"];
+const IGNORED_WORDS: &[&str] = &["ro", "rw", "debug", "nokaslr", "earlyprintk"];
 
 impl<'a> CommandLine<'a> {
     /// Reads the words. Whatever they are, something sensible comes out.
@@ -35,6 +37,7 @@ impl<'a> CommandLine<'a> {
             arguments: Vec::new(),
             environment: Vec::new(),
             clock: None,
+            fixed_addresses: false,
             log_level: USUAL_LOG_LEVEL,
         };
         let mut words = Words(text);
@@ -56,6 +59,7 @@ impl<'a> CommandLine<'a> {
             Some((key, _)) if IGNORED_SETTINGS.contains(&key) => {}
             Some(_) => self.environment.push(word),
             None if word == "quiet" => self.log_level = QUIET_LOG_LEVEL,
+            None if word == "norandmaps" => self.fixed_addresses = true,
             None if IGNORED_WORDS.contains(&word) => {}
             None => self.arguments.push(word),
         }
@@ -93,12 +97,12 @@ mod tests {
     #[test]
     fn words_go_where_linux_puts_them() {
         let line = CommandLine::parse(
-            "console=ttyS0 rdinit=/bin/x clock=virtual a=1 single quiet b=\"2 3\" -- one \"two three\" c=4 --",
+            "console=ttyS0 rdinit=/bin/x clock=virtual a=1 norandmaps single quiet b=\"2 3\" -- one \"two three\" c=4 --",
         );
         assert_eq!((line.init, line.clock), (Some("/bin/x"), Some("virtual")));
         assert_eq!(line.environment, vec!["a=1", "b=\"2 3\""]);
         assert_eq!(line.arguments, vec!["single", "one", "two three", "c=4", "--"]);
-        assert_eq!(line.log_level, 4);
+        assert_eq!((line.log_level, line.fixed_addresses), (4, true));
     }
 
     #[test]

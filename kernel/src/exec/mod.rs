@@ -19,6 +19,7 @@ mod stack;
 mod tests;
 
 pub use arguments::Arguments;
+pub use placement::RANDOMIZE;
 pub use script::{Program, follow_scripts};
 
 use crate::{
@@ -33,7 +34,7 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use gnomon_vdso::page::{VCLOCK_PAGES, VVAR_PAGES};
 use header::Image;
-use placement::Plan;
+use placement::{Chance, Plan};
 
 /// Who the program will run as, as far as it is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct ExecRequest<'a> {
     pub limits: Limits,
     /// AT_RANDOM.
     pub random: [u8; 16],
+    /// Its parts may be moved by chance.
+    pub randomized: bool,
     /// Opens the program's interpreter.
     pub open_interpreter: Open<'a, Arc<dyn PageSource>>,
 }
@@ -94,8 +97,17 @@ impl core::fmt::Debug for Loaded {
 /// Errors: ENOEXEC (not a program for this machine, or cut short), EINVAL (its segments make no sense), ELIBBAD (the same
 /// of its interpreter), E2BIG (the strings leave no room), ENOMEM, EIO, and what `open_interpreter` says.
 pub fn load(request: ExecRequest<'_>) -> Result<Loaded> {
-    let ExecRequest { program, path, arguments, runs_as, special, limits, random, open_interpreter } =
-        request;
+    let ExecRequest {
+        program,
+        path,
+        arguments,
+        runs_as,
+        special,
+        limits,
+        random,
+        randomized,
+        open_interpreter,
+    } = request;
     let image = Image::read(&*program)?;
     let interpreter = match &image.interpreter {
         None => None,
@@ -105,7 +117,8 @@ pub fn load(request: ExecRequest<'_>) -> Result<Loaded> {
         }
     };
     let vdso_pages = special.vdso_image().len();
-    let plan = Plan::new(limits.stack, VVAR_PAGES + VCLOCK_PAGES + vdso_pages);
+    let chance = Chance::draw(randomized);
+    let plan = Plan::new(limits.stack, VVAR_PAGES + VCLOCK_PAGES + vdso_pages, &chance);
     let space = AddressSpace::new(special)?;
     space.set_limits(limits);
     space.set_layout(Layout { mapping_ceiling: plan.mapping_ceiling, ..Layout::default() });
@@ -124,7 +137,7 @@ pub fn load(request: ExecRequest<'_>) -> Result<Loaded> {
         }
     };
     let vdso = map_special(&space, &plan, vdso_pages)?;
-    let heap_start = extent.end.next_multiple_of(PAGE_SIZE);
+    let heap_start = extent.end.next_multiple_of(PAGE_SIZE) + chance.heap * PAGE_SIZE;
     space.set_layout(Layout {
         code: extent.code,
         data: extent.data,

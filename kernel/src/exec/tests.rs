@@ -114,6 +114,7 @@ fn load_in(
         special,
         limits: Limits::default(),
         random: *b"sixteen  randoms",
+        randomized: false,
         open_interpreter: open,
     })
 }

@@ -67,7 +67,10 @@ impl Advice {
                 !matches!(region.backing, Backing::Anonymous) || region.is_shared()
             }
             Self::Clear(RegionFlags::DONT_FORK) => data,
-            Self::Clear(RegionFlags::DONT_DUMP) => region.special().is_some(),
+            Self::Clear(RegionFlags::DONT_DUMP) => {
+                region.special().is_some() || region.flags.contains(RegionFlags::DROPPABLE)
+            }
+            Self::Clear(RegionFlags::WIPE_ON_FORK) => region.flags.contains(RegionFlags::DROPPABLE),
             Self::Set(_) | Self::Clear(_) => false,
             Self::Populate(Access::Write) => data || !region.permissions.contains(Permissions::WRITE),
             Self::Populate(_) => data || region.permissions.is_empty(),

@@ -34,6 +34,8 @@ bitflags::bitflags! {
         const NO_RESERVE = 64;
         /// Beside `LOCKED`: pages need not be brought in before they are touched: MLOCK_ONFAULT.
         const LOCK_ON_FAULT = 128;
+        /// Pages may be taken away at any time, and a child gets none: MAP_DROPPABLE. (None is ever taken away.)
+        const DROPPABLE = 256;
     }
 }
 

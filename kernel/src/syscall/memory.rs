@@ -156,6 +156,13 @@ fn no_growing_down() -> Errno {
 fn map_memory(request: &mut MapRequest, flags: u32) -> Result<()> {
     match flags & linux::MAP_TYPE {
         linux::MAP_PRIVATE => Ok(()),
+        linux::MAP_DROPPABLE if request.flags.intersects(RegionFlags::GROWS_DOWN | RegionFlags::LOCKED) => {
+            Err(Errno::EINVAL.because("what may be taken away is no stack, and not locked"))
+        }
+        linux::MAP_DROPPABLE => {
+            request.flags |= RegionFlags::DROPPABLE | RegionFlags::WIPE_ON_FORK | RegionFlags::DONT_DUMP;
+            Ok(())
+        }
         linux::MAP_SHARED if request.flags.contains(RegionFlags::GROWS_DOWN) => Err(no_growing_down()),
         linux::MAP_SHARED => {
             crate::mm::reserve::check()?;

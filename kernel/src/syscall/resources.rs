@@ -113,7 +113,7 @@ pub fn times(caller: &mut Caller<'_>, into: UserPointer<[u64; 4]>) -> Result<usi
     Ok(time::now(HostClock::Monotonic) as usize / (second / TICKS_PER_SECOND) as usize)
 }
 
-/// personality(2): kept and reported; all personalities behave alike. `0xffffffff` only asks.
+/// personality(2): kept and reported; but for ADDR_NO_RANDOMIZE all behave alike. `0xffffffff` only asks.
 pub fn personality(caller: &mut Caller<'_>, wanted: u32) -> Result<usize> {
     let before = caller.task.personality();
     if wanted != u32::MAX {

@@ -283,6 +283,9 @@ pub fn shutdown(caller: &mut Caller<'_>, descriptor: Descriptor, how: u32) -> Re
 const LEAST_BUFFERS: [usize; 2] = [4608, 2304];
 const MOST_BUFFER: usize = 2 * 212_992;
 
+/// Options of any socket that programs set and UNIX sockets only keep.
+const WITHOUT_EFFECT: [u32; 3] = [net::SO_REUSEADDR, net::SO_KEEPALIVE, net::SO_BROADCAST];
+
 /// setsockopt(2)
 pub fn setsockopt(
     caller: &mut Caller<'_>,
@@ -304,6 +307,9 @@ pub fn setsockopt(
     let buffer = |least: usize| (value.max(0) as usize).saturating_mul(2).clamp(least, MOST_BUFFER);
     match option {
         net::SO_PASSCRED => socket.set_options(|options| options.tells_senders = value != 0),
+        option if WITHOUT_EFFECT.contains(&option) => socket.set_options(|options| {
+            options.others = options.others & !(1 << option) | u32::from(value != 0) << option;
+        }),
         net::SO_SNDBUF => socket.set_options(|options| options.send_buffer = buffer(LEAST_BUFFERS[0])),
         net::SO_RCVBUF => socket.set_options(|options| options.receive_buffer = buffer(LEAST_BUFFERS[1])),
         _ => return Err(Errno::ENOPROTOOPT.because("the option cannot be set")),
@@ -335,6 +341,7 @@ pub fn getsockopt(
         net::SO_ACCEPTCONN => socket.is_listening().into(),
         net::SO_ERROR => socket.take_error().map_or(0, |error| error.to_result().unsigned_abs() as u32),
         net::SO_PASSCRED => options.tells_senders.into(),
+        option if WITHOUT_EFFECT.contains(&option) => options.others >> option & 1,
         net::SO_SNDBUF => options.send_buffer as u32,
         net::SO_RCVBUF => options.receive_buffer as u32,
         net::SO_PEERCRED => {

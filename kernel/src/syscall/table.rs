@@ -152,7 +152,7 @@ table! {
     6 lstat now metadata::lstat, 2, "";
     7 poll wait polling::poll, 3, "";
     8 lseek now file_io::lseek, 3, "";
-    9 mmap wait memory::mmap, 6, "no huge pages, no MAP_SYNC, no MAP_DROPPABLE";
+    9 mmap wait memory::mmap, 6, "no huge pages, no MAP_SYNC";
     10 mprotect now memory::mprotect, 3, "";
     11 munmap now memory::munmap, 2, "";
     12 brk wait memory::brk, 1, "";
@@ -264,7 +264,7 @@ table! {
     131 sigaltstack now signals::sigaltstack, 2, "";
     132 utime now metadata::utime, 2, "";
     133 mknod now paths::mknod, 3, "";
-    135 personality now resources::personality, 1, "kept and reported";
+    135 personality now resources::personality, 1, "ADDR_NO_RANDOMIZE; others kept and reported";
     137 statfs now metadata::statfs, 2, "";
     138 fstatfs now metadata::fstatfs, 2, "";
     140 getpriority now scheduling::getpriority, 2, "";

@@ -69,6 +69,8 @@ pub struct Executor<'a> {
     pub namespaces: &'a Namespaces,
     /// RLIMIT_STACK and others.
     pub limits: Limits,
+    /// personality(2)
+    pub personality: u32,
 }
 
 /// A program that only has to be started.
@@ -122,6 +124,8 @@ pub fn prepare(
         special: executor.namespaces.special_source(),
         limits: executor.limits,
         random,
+        // Who lends its rights to a program is not to know where its parts are.
+        randomized: identity.secure || executor.personality & ADDR_NO_RANDOMIZE == 0,
         open_interpreter: &mut |name| open(name).map(|opened| opened.pages),
     })?;
     let executable = program.file;
@@ -149,6 +153,9 @@ fn identity(executor: &Executor<'_>, path: &Path) -> AfterExec {
     after_exec(executor.credentials, lender, executor.no_new_privileges, executor.shares_filesystem)
 }
 
+/// Of personality(2): its programs' parts are where they would be without chance.
+const ADDR_NO_RANDOMIZE: u32 = 0x004_0000;
+
 /// Has the caller's process go on as another program.
 ///
 /// Errors: those of [`prepare`] and of [`UserMode::prepare`]; ERESTARTNOINTR when another thread ends the process, or executes a program itself.
@@ -171,6 +178,7 @@ pub async fn execute(
             shares_filesystem,
             namespaces: &*caller.namespaces()?,
             limits: memory_limits(caller.task.process(), &credentials),
+            personality: caller.task.personality(),
         };
         prepare(&executor, file, path, reachable, arguments)?
     };

@@ -97,6 +97,7 @@ fn load(
         shares_filesystem: false,
         namespaces,
         limits: memory_limits(process, &credentials),
+        personality: 0,
     };
     prepare(&executor, file, path.as_bytes(), true, arguments)
 }

@@ -38,6 +38,9 @@ pub(super) fn initialize() -> Result<()> {
     let random = PageRef::zeroed()?;
     let single = [u8::from(!Hardware::processor_features().tells_cpu_number)];
     random.write(core::mem::offset_of!(RandomData, is_single_processor), &single);
+    // The kernel's generator is seeded once, by the machine, before anything runs: there is one generation.
+    random.write(core::mem::offset_of!(RandomData, generation), &1u64.to_ne_bytes());
+    random.write(core::mem::offset_of!(RandomData, is_ready), &[1]);
     // SAFETY: a whole frame, zeroed, kept for good by `PAGES`; the kernel sees it only as `TimeData`, whose fields are
     // atomics, and programs can only read it.
     let data: &'static TimeData = unsafe { system.pointer().cast().as_ref() };
@@ -50,7 +53,7 @@ pub fn system_page() -> PageRef {
     pages().system.clone()
 }
 
-/// The page of the random generator's state, to be mapped. Its `is_ready` stays 0: there is no `__vdso_getrandom`.
+/// The page of the random generator's state, to be mapped.
 pub fn random_page() -> PageRef {
     pages().random.clone()
 }

@@ -163,7 +163,8 @@ impl Kit {
         let is_linux = matches!(peer, Peer::Linux | Peer::LinuxMicrovm);
         let is_microvm = matches!(peer, Peer::GnomonMicrovm | Peer::LinuxMicrovm);
         let counting = ["-icount", "shift=0,sleep=off"].map(String::from);
-        let mut words = vec!["quiet".to_string()];
+        // Parts of programs moved by chance take one page table more or less.
+        let mut words = ["quiet", "norandmaps"].map(String::from).to_vec();
         if is_linux {
             // Without `tsc=reliable` Linux distrusts an emulated counter, and its vDSO makes system calls; `panic=-1`
             // with `-no-reboot` ends QEMU at a panic.

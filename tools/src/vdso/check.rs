@@ -11,7 +11,8 @@ use object::{Endianness, Object, ObjectSection, ObjectSymbol};
 use std::fmt;
 
 /// The functions every image has.
-pub const FUNCTIONS: [&str; 5] = ["clock_gettime", "gettimeofday", "time", "clock_getres", "getcpu"];
+pub const FUNCTIONS: [&str; 6] =
+    ["clock_gettime", "gettimeofday", "time", "clock_getres", "getcpu", "getrandom"];
 /// What an exported function's name begins with.
 pub const PREFIX: &str = "__vdso_";
 

@@ -3,6 +3,7 @@
 //! It is this same binary under a name of its own, so that an exec needs nothing else in the file system.
 
 use crate::system::errno::Errno;
+use crate::system::vdso::Vdso;
 use crate::system::{file, namespace, process, time};
 use crate::{call, say};
 use std::ffi::OsString;
@@ -25,6 +26,14 @@ pub fn main(arguments: &[OsString]) -> i32 {
             let id = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(0);
             let realtime = time::read_by_call(libc::CLOCK_REALTIME).unwrap_or(0);
             say!("{realtime} {}", time::read_by_call(id).unwrap_or(0));
+        }
+        // Where its parts are: stack, heap, a mapping, the vDSO.
+        Some("addresses") => {
+            let stack = &raw const words;
+            let heap = call!(libc::SYS_brk, 0).unwrap_or(0);
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let mapping = super::memory::mmap(0, 1 << 24, libc::PROT_READ, flags, -1, 0).unwrap_or(0);
+            say!("{stack:p} {heap:x} {mapping:x} {:x}", Vdso::find_base());
         }
         // Its own arguments, one a line.
         Some("arguments") => arguments.iter().for_each(|word| say!("{}", word.to_string_lossy())),

@@ -42,6 +42,7 @@ mod permissions;
 mod pidfds;
 mod pipes;
 mod proc_time;
+mod randomization;
 mod registers;
 mod remote_memory;
 mod scheduling;
@@ -61,6 +62,7 @@ mod unshare_rules;
 mod user_namespaces;
 mod vdso_functions;
 mod vdso_image;
+mod vdso_random;
 mod virtual_time;
 mod vvar_pages;
 mod waiting;
@@ -115,6 +117,8 @@ selftests! {
     special_mappings
     vdso_image
     vdso_functions
+    vdso_random
+    randomization
     zero_system_calls
     bad_pointers
     exceptions

@@ -218,6 +218,8 @@ fn making(plan: &mut Plan) {
             equal("SO_SNDBUF is doubled", option(&one, libc::SO_SNDBUF), Ok(20_000))?;
             set_option(&one, libc::SO_RCVBUF, 0).step("SO_RCVBUF")?;
             equal("SO_RCVBUF has a least", option(&one, libc::SO_RCVBUF), Ok(2304))?;
+            set_option(&one, libc::SO_KEEPALIVE, 5).step("SO_KEEPALIVE")?;
+            equal("SO_KEEPALIVE", option(&one, libc::SO_KEEPALIVE), Ok(1))?;
             refused("option 999", option(&one, 999), Errno(libc::ENOPROTOOPT))?;
         }
         Ok(())
@@ -360,7 +362,11 @@ fn connections(plan: &mut Plan) {
             connect(&client, &name).step("connect")?;
             // Before it is accepted, bytes can be sent already.
             send(&client, b"early", 0).step("send")?;
-            let accepted = accept(&server).step("accept")?;
+            // accept(2) tells the other end's name, and this one has none.
+            let (mut from, mut length) = ([0xffu8; 110], 110i32);
+            let number = call!(libc::SYS_accept, server.0, &mut from, &mut length).step("accept")?;
+            let accepted = Descriptor(number as i32);
+            equal("the client's address", (length, from[..2].to_vec()), (2, address(b"")))?;
             equal("received", receive(&accepted, 10, 0), Ok(b"early".to_vec()))?;
             equal("client's peer", name_by(libc::SYS_getpeername, &client), Ok(name.clone()))?;
             equal("accepted's name", name_by(libc::SYS_getsockname, &accepted), Ok(name.clone()))?;

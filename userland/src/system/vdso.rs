@@ -47,6 +47,8 @@ pub type ClockGettime = extern "C" fn(i32, *mut libc::timespec) -> i32;
 pub type Gettimeofday = extern "C" fn(*mut libc::timeval, *mut [i32; 2]) -> i32;
 /// `time_t time(time_t *)`.
 pub type Time = extern "C" fn(*mut i64) -> i64;
+/// `ssize_t getrandom(void *, size_t, unsigned, void *state, size_t)`: bytes, or a negative error number.
+pub type Getrandom = extern "C" fn(*mut u8, usize, u32, usize, usize) -> isize;
 /// `int getcpu(unsigned *, unsigned *, void *)`.
 pub type Getcpu = extern "C" fn(*mut u32, *mut u32, usize) -> i32;
 
@@ -189,6 +191,13 @@ impl Vdso {
         let address = self.symbol(c"__vdso_time")?;
         // SAFETY: as above.
         Some(unsafe { std::mem::transmute::<usize, Time>(address) })
+    }
+
+    /// `__vdso_getrandom`.
+    pub fn getrandom(&self) -> Option<Getrandom> {
+        let address = self.symbol(c"__vdso_getrandom")?;
+        // SAFETY: as above.
+        Some(unsafe { std::mem::transmute::<usize, Getrandom>(address) })
     }
 
     /// `__vdso_getcpu`.

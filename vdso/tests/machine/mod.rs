@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use gnomon_vdso::calls::{Machine, SystemCall, Timespec, clock_gettime};
-use gnomon_vdso::page::{MODE_TSC, TimeData};
+use gnomon_vdso::page::{MODE_TSC, RandomData, TimeData};
 use std::cell::{Cell, RefCell};
 use std::ptr;
 
@@ -20,6 +20,8 @@ pub struct Task<'pages> {
     pub readings: Cell<usize>,
     /// What the processor's segment says.
     pub processor: Option<u32>,
+    /// What the kernel's generator says.
+    pub random: RandomData,
     /// The system calls made.
     pub calls: RefCell<Vec<(SystemCall, [usize; 3])>>,
 }
@@ -27,7 +29,14 @@ pub struct Task<'pages> {
 impl<'pages> Task<'pages> {
     /// A task on these pages, with this counter.
     pub fn new(pages: &'pages [TimeData; 2], counter: &'pages dyn Fn() -> u64) -> Self {
-        Task { pages, counter, readings: Cell::new(0), processor: None, calls: RefCell::default() }
+        Task {
+            pages,
+            counter,
+            readings: Cell::new(0),
+            processor: None,
+            random: RandomData::default(),
+            calls: RefCell::default(),
+        }
     }
 
     /// clock_gettime(2): the time, or what the kernel said.
@@ -56,6 +65,10 @@ impl Machine for Task<'_> {
         );
         // SAFETY: the same place in the second of two values of the same type, exposed as a whole just now.
         unsafe { &*ptr::with_exposed_provenance(address + size_of::<TimeData>()) }
+    }
+
+    fn random_page(&self) -> &RandomData {
+        &self.random
     }
 
     fn cycles(&self, mode: i32) -> Option<u64> {

@@ -1,8 +1,8 @@
 //! Bytes nobody can guess: getrandom(2), AT_RANDOM, `/dev/urandom`.
 //!
 //! The machine's seed is the key of a ChaCha20 stream (RFC 8439). After every use the key is replaced by bytes of its own
-//! stream, so who learns the state cannot tell what was given out before. Twenty lines of a cipher everybody knows are
-//! preferred to a crate: there is one algorithm, no choice of it, and no state beyond eight words.
+//! stream, so who learns the state cannot tell what was given out before. The cipher is the one that programs' own
+//! generators in the vDSO use.
 
 use crate::{
     abi::Result,
@@ -11,15 +11,7 @@ use crate::{
     sync::{LazyLock, SpinLock},
     time::clocksource,
 };
-
-const WORDS: usize = 16;
-const BLOCK: usize = WORDS * size_of::<u32>();
-const KEY_WORDS: usize = 8;
-/// "expand 32-byte k", the constant of the cipher.
-const CONSTANT: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
-const ROUNDS: usize = 20;
-
-type Key = [u32; KEY_WORDS];
+use gnomon_vdso::chacha::{self, BLOCK, KEY_WORDS, Key};
 
 /// Nothing is taken inside it.
 static KEY: LazyLock<SpinLock<Key>> = LazyLock::new(|| SpinLock::new(words(&seed())));
@@ -37,41 +29,20 @@ fn words<const COUNT: usize>(bytes: &[u8]) -> [u32; COUNT] {
     words
 }
 
-/// One block of the stream, RFC 8439 section 2.3.
-fn block(key: &Key, counter: u32, nonce: [u32; 3]) -> [u8; BLOCK] {
-    let mut start = [0; WORDS];
-    start[..4].copy_from_slice(&CONSTANT);
-    start[4..12].copy_from_slice(key);
-    start[12] = counter;
-    start[13..].copy_from_slice(&nonce);
-    let mut state = start;
-    for _ in 0..ROUNDS / 2 {
-        for column in 0..4 {
-            quarter(&mut state, [column, 4 + column, 8 + column, 12 + column]);
-        }
-        for diagonal in 0..4 {
-            let [b, c, d] = [1, 2, 3].map(|row| 4 * row + (diagonal + row) % 4);
-            quarter(&mut state, [diagonal, b, c, d]);
-        }
-    }
+/// One block of the stream. `nonce` tells one use of a key from another.
+fn block(key: &Key, counter: u32, nonce: u32) -> [u8; BLOCK] {
     let mut bytes = [0; BLOCK];
-    for (index, bytes) in bytes.chunks_exact_mut(size_of::<u32>()).enumerate() {
-        bytes.copy_from_slice(&state[index].wrapping_add(start[index]).to_le_bytes());
+    let words = chacha::block(key, [counter, nonce, nonce, nonce]);
+    for (word, bytes) in words.iter().zip(bytes.chunks_exact_mut(size_of::<u32>())) {
+        bytes.copy_from_slice(&word.to_le_bytes());
     }
     bytes
-}
-
-fn quarter(state: &mut [u32; WORDS], [a, b, c, d]: [usize; 4]) {
-    for (first, second, target, bits) in [(a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)] {
-        state[first] = state[first].wrapping_add(state[second]);
-        state[target] = (state[target] ^ state[first]).rotate_left(bits);
-    }
 }
 
 /// A key of its own for one request; the one kept is replaced.
 fn take_key() -> Key {
     let mut kept = KEY.lock();
-    let stream = block(&kept, 0, [0; 3]);
+    let stream = block(&kept, 0, 0);
     *kept = words(&stream[..BLOCK / 2]);
     words(&stream[BLOCK / 2..])
 }
@@ -80,7 +51,7 @@ fn take_key() -> Key {
 pub fn fill(bytes: &mut [u8]) {
     let key = take_key();
     for (counter, piece) in bytes.chunks_mut(BLOCK).enumerate() {
-        piece.copy_from_slice(&block(&key, counter as u32, [0; 3])[..piece.len()]);
+        piece.copy_from_slice(&block(&key, counter as u32, 0)[..piece.len()]);
     }
 }
 
@@ -94,7 +65,7 @@ pub fn read(into: &mut Destination<'_>) -> Result<usize> {
         if length == 0 {
             break;
         }
-        match into.put(&block(&key, counter, [0; 3])[..length]) {
+        match into.put(&block(&key, counter, 0)[..length]) {
             Ok(count) => {
                 done += count;
                 if count < length {
@@ -117,22 +88,13 @@ pub fn mix(bytes: &[u8]) {
         for (word, added) in key.iter_mut().zip(words::<KEY_WORDS>(&padded)) {
             *word ^= added;
         }
-        *key = words(&block(&key, 0, [1; 3])[..BLOCK / 2]);
+        *key = words(&block(&key, 0, 1)[..BLOCK / 2]);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_block_is_the_one_of_the_standard() {
-        // RFC 8439, section 2.3.2.
-        let key: [u8; 32] = core::array::from_fn(|index| index as u8);
-        let stream = block(&words(&key), 1, [0x0900_0000, 0x4a00_0000, 0]);
-        assert_eq!(stream[..8], [0x10, 0xf1, 0xe7, 0xe4, 0xd1, 0x3b, 0x59, 0x15]);
-        assert_eq!(stream[60..], [0xa2, 0x50, 0x3c, 0x4e]);
-    }
 
     #[test]
     fn nothing_comes_twice() {

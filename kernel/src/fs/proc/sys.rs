@@ -6,11 +6,13 @@ use super::{
 };
 use crate::{
     abi::{Errno, Result},
+    exec::RANDOMIZE,
     fs::{Actor, Call, Positions},
     ns::{Capability, Credentials, count::Counted},
     task::{identity, limits, table},
 };
 use alloc::{format, string::String, vec::Vec};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// The table.
 pub static ROWS: &[Row<Whole>] = &[
@@ -39,7 +41,7 @@ static KERNEL: &[Row<Whole>] = &[
     Row::text("overflowgid", |_, _| line(crate::ns::credentials::OVERFLOW_ID)),
     Row::text("overflowuid", |_, _| line(crate::ns::credentials::OVERFLOW_ID)),
     Row::text("pid_max", |_, _| line(table::NUMBER_LIMIT)),
-    Row::text("randomize_va_space", |_, _| line(0)),
+    Row { name: "randomize_va_space", permissions: 0o644, what: What::Settings(&RANDOMIZE_VA_SPACE) },
     Row::text("threads-max", |_, _| line(limits::most_tasks())),
     Row::text("version", |_, _| line(identity::VERSION)),
 ];
@@ -63,6 +65,19 @@ static HOSTNAME: Settings<Whole> = Settings {
         }
         let name = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
         identity::set_host_name(&String::from_utf8_lossy(name))?;
+        Ok(bytes.len())
+    },
+    positions: Positions::Some,
+    may_write: None,
+};
+
+/// Errors: EINVAL for anything but 0, 1 and 2.
+static RANDOMIZE_VA_SPACE: Settings<Whole> = Settings {
+    read: |_, _| line(RANDOMIZE.load(Relaxed)),
+    write: |_, _, bytes| {
+        let number = core::str::from_utf8(bytes).unwrap_or("").trim().parse::<u32>();
+        let number = number.ok().filter(|number| *number <= 2);
+        RANDOMIZE.store(number.ok_or(Errno::EINVAL.because("there are three extents of chance"))?, Relaxed);
         Ok(bytes.len())
     },
     positions: Positions::Some,

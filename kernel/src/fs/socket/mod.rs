@@ -94,6 +94,8 @@ pub struct Options {
     pub receive_buffer: usize,
     /// SO_PASSCRED
     pub tells_senders: bool,
+    /// Those that are kept and mean nothing to sockets without a network, a bit for each number.
+    pub others: u32,
 }
 
 /// Linux' `net.core.wmem_default`.
@@ -129,7 +131,8 @@ pub struct Socket {
 impl Socket {
     /// One that knows no other.
     pub fn new(kind: SocketKind) -> Arc<Self> {
-        let options = Options { send_buffer: BUFFER, receive_buffer: BUFFER, tells_senders: false };
+        let options =
+            Options { send_buffer: BUFFER, receive_buffer: BUFFER, tells_senders: false, others: 0 };
         let state = State {
             role: Role::Alone,
             address: Address::Any,

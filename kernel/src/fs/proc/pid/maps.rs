@@ -97,6 +97,7 @@ fn flags(region: &RegionDescription<'_>) -> String {
         ("nr", treated.contains(RegionFlags::NO_RESERVE)),
         ("wf", treated.contains(RegionFlags::WIPE_ON_FORK)),
         ("dd", treated.contains(RegionFlags::DONT_DUMP)),
+        ("dp", treated.contains(RegionFlags::DROPPABLE)),
     ];
     letters.iter().filter(|(_, is_set)| *is_set).flat_map(|(letters, _)| [*letters, " "]).collect()
 }
