@@ -236,13 +236,14 @@ type Ending = fn(&OnTerminal) -> Result<()>;
 
 fn leaves_nothing_behind() -> Result<()> {
     let status = |code: i32| ExitStatus::from_raw(code << 8);
-    let endings: [(&str, Ending, ExitStatus); 7] = [
+    let endings: [(&str, Ending, ExitStatus); 8] = [
         ("power-off", |m| m.type_keys("exit\r"), status(0)),
         ("the escape", |m| m.type_keys("\x1d\x1d\x1d"), status(1)),
         ("a fault of the kernel", |m| send(m.child.id(), Signal::SEGV), status(1)),
         ("SIGTERM", |m| send(m.child.id(), Signal::TERM), ExitStatus::from_raw(Signal::TERM.as_raw())),
         ("SIGHUP", |m| send(m.child.id(), Signal::HUP), ExitStatus::from_raw(Signal::HUP.as_raw())),
         ("SIGINT", |m| send(m.child.id(), Signal::INT), ExitStatus::from_raw(Signal::INT.as_raw())),
+        ("SIGUSR1", |m| send(m.child.id(), Signal::USR1), ExitStatus::from_raw(Signal::USR1.as_raw())),
         ("SIGKILL", |m| send(m.child.id(), Signal::KILL), ExitStatus::from_raw(Signal::KILL.as_raw())),
     ];
     for (name, end, wanted) in endings {

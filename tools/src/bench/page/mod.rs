@@ -64,14 +64,14 @@ fn verdicts(out: &mut String, report: &Report) {
     let _ = write!(
         out,
         "<h2>What is promised</h2>\n<p>{met} of {} promises are kept by this run.</p>\n<div class=\"wide\"><table>\n\
-         <tr><th>row, and what is promised of it<th>figure<th>limit<th></tr>\n",
+         <tr><th>row<th>figure<th></tr>\n",
         report.verdicts.len()
     );
     for verdict in &report.verdicts {
         let (class, word) = if verdict.met { ("met", "✓ met") } else { ("broken", "✗ not met") };
         let _ = writeln!(
             out,
-            "<tr><td class=\"promise\">{}<small>{}</small><td>{}<td>{}<td class=\"{class}\">{word}</tr>",
+            "<tr><td class=\"promise\">{}<small>{}</small><td>{}<small>limit {}</small><td class=\"{class}\">{word}</tr>",
             escaped(&verdict.row),
             escaped(&verdict.promise),
             number(verdict.figure),
