@@ -60,7 +60,6 @@ const RULES: [Rule; 6] = [
             // Who carries the image and fits it to the processor, and who places it.
             "time/image.rs",
             "exec/mod.rs",
-            "time/image.rs",
             // The kernel's generator, whose cipher is also that of programs' own.
             "fs/devices/random.rs",
         ],
