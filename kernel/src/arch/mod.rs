@@ -266,25 +266,33 @@ pub trait Translation: Sized + Send {
     fn map(&mut self, page: usize, mapping: Mapping) -> Result<Option<Frame>>;
     /// What is behind a page.
     fn lookup(&self, page: usize) -> Option<Mapping>;
-    /// Takes away every page in the range and tells of the frame behind each, ascending. Empty tables go too.
-    fn unmap(&mut self, range: Range<usize>, removed: impl FnMut(Frame));
+    /// Takes away every page in the range and tells of the frame behind each, ascending. Empty tables go too. Gives how
+    /// many there were.
+    fn unmap(&mut self, range: Range<usize>, removed: impl FnMut(Frame)) -> usize;
     /// Changes the permissions of every page there is in the range; `change` is given what there is, ascending.
     fn change(&mut self, range: Range<usize>, change: impl FnMut(usize, Mapping) -> Permissions);
     /// Tells of every page there is in the range, ascending.
     fn visit(&self, range: Range<usize>, visitor: impl FnMut(usize, Mapping));
 
-    /// Has `offer` put frames behind some of the 16 pages from `first` on, a multiple of as many, without overwriting any:
-    /// it is given what does so, and tells whether it did. No memory for a table is no error, nothing is put there then.
+    /// Asks for each of some pages behind which there is none which frame is to be there, if any: those from `first` on, by
+    /// number, which lie in one run of 512 that begins at a multiple of as many. Errors: ENOMEM for a table; then nothing was
+    /// asked for, or what was given last has not been put there.
     fn fill(
         &mut self,
         first: usize,
+        count: usize,
         permissions: Permissions,
-        offer: impl FnOnce(&mut dyn FnMut(usize, Frame) -> bool),
-    ) {
-        debug_assert!(first.is_multiple_of(16 * PAGE_SIZE));
-        offer(&mut |page, frame| {
-            self.lookup(page).is_none() && self.map(page, Mapping { frame, permissions }).is_ok()
-        });
+        mut wanted: impl FnMut(usize) -> Option<Frame>,
+    ) -> Result<()> {
+        for number in 0..count {
+            let page = first + number * PAGE_SIZE;
+            if self.lookup(page).is_none()
+                && let Some(frame) = wanted(number)
+            {
+                self.map(page, Mapping { frame, permissions })?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts the frames in the range behind the same pages of another table too, where nothing is, and tells of each.

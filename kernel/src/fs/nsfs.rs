@@ -25,6 +25,10 @@ struct NamespaceInode(Handle);
 struct NamespaceFile(Handle);
 
 impl Inode for NamespaceInode {
+    fn kind(&self) -> Kind {
+        Kind::Regular
+    }
+
     fn metadata(&self) -> Metadata {
         Metadata::plain(NAMESPACES.device(), self.0.number().into(), Kind::Regular, 0o444)
     }

@@ -173,15 +173,15 @@ impl<'a> Walk<'a> {
             let length = text[at..].iter().position(|&byte| byte == b'/').unwrap_or(text.len() - at);
             let (name, rest) = text[at..].split_at(length);
             self.must_be_searchable(&here)?;
-            let last = match name {
-                b"." => LastName::Dot,
-                b".." => LastName::DotDot,
-                _ => LastName::Name(name.to_vec()),
-            };
             if rest.iter().all(|&byte| byte == b'/') {
+                let last = match name {
+                    b"." => LastName::Dot,
+                    b".." => LastName::DotDot,
+                    _ => LastName::Name(name.to_vec()),
+                };
                 return Ok(Parent { directory: here, last, slash: !rest.is_empty() });
             }
-            match self.step(&here, &last, true)? {
+            match self.step_to(&here, name, true)? {
                 Step::Here(next) => {
                     here = next;
                     at += length;
@@ -217,11 +217,19 @@ impl<'a> Walk<'a> {
     /// One name further. A link that is to be followed is counted and, unless it leads to an object itself, its target
     /// returned.
     fn step(&mut self, here: &Path, last: &LastName, follow: bool) -> Result<Step> {
-        let name = match last {
-            LastName::Dot | LastName::Root => return Ok(Step::Here(here.clone())),
-            LastName::DotDot => return self.up(here).map(Step::Here),
-            LastName::Name(name) => name,
-        };
+        match last {
+            LastName::Dot | LastName::Root => self.step_to(here, b".", follow),
+            LastName::DotDot => self.step_to(here, b"..", follow),
+            LastName::Name(name) => self.step_to(here, name, follow),
+        }
+    }
+
+    fn step_to(&mut self, here: &Path, name: &[u8], follow: bool) -> Result<Step> {
+        match name {
+            b"." => return Ok(Step::Here(here.clone())),
+            b".." => return self.up(here).map(Step::Here),
+            _ => {}
+        }
         let child = here.with(self.child(here, name)?);
         if !follow || child.inode().kind() != Kind::SymbolicLink {
             return self.enter(here, child).map(Step::Here);

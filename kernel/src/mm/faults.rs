@@ -140,8 +140,7 @@ impl Space {
         } else {
             for_table(region.permissions)
         };
-        self.mappings.protect_page(page, limit);
-        Ok(())
+        Ok(self.mappings.protect_page(page, limit)?)
     }
 
     /// Extends the region above a page down to it, if that one grows: mmap(2), MAP_GROWSDOWN.
@@ -175,8 +174,7 @@ pub(super) fn for_table(permissions: Permissions) -> Permissions {
 fn make_own(mappings: &mut Mappings, page: usize, permissions: Permissions) -> Result<(), Fault> {
     let Some((content, _)) = mappings.get(page) else { return Ok(()) };
     if content.count() == 1 {
-        mappings.protect_page(page, permissions);
-        return Ok(());
+        return Ok(mappings.protect_page(page, permissions)?);
     }
     let copy = if *content == *zero_page()? { PageRef::zeroed()? } else { content.copy()? };
     Ok(mappings.put(page, copy, permissions)?)
@@ -264,7 +262,7 @@ impl Touch<'_> {
         first: u64,
     ) -> Result<(), Fault> {
         if !self.region.is_shared() && self.access != Access::Write {
-            self.take_what_is_present(mappings, source, first);
+            self.take_what_is_present(mappings, source, first)?;
             if mappings.get(self.page).is_some() {
                 return Ok(());
             }
@@ -280,16 +278,18 @@ impl Touch<'_> {
     }
 
     /// Maps the page and its neighbours as far as they are there already.
-    fn take_what_is_present(&self, mappings: &mut Mappings, source: &dyn PageSource, first: u64) {
-        let window = self.aligned(LARGEST_RUN);
-        let around = window.start.max(self.start)..window.end.min(self.region.end);
-        let start = first + ((around.start - self.start) / PAGE_SIZE) as u64;
-        let end = start + (around.len() / PAGE_SIZE) as u64;
-        mappings.fill(window.start, self.without_write(), |put| {
-            source.pages_if_present(start..end, &mut |index, content| {
-                put(around.start + (index - start) as usize * PAGE_SIZE, content);
-            });
-        });
+    fn take_what_is_present(
+        &self,
+        mappings: &mut Mappings,
+        source: &dyn PageSource,
+        first: u64,
+    ) -> Result<(), Fault> {
+        let around = self.aligned(LARGEST_RUN);
+        let around = around.start.max(self.start)..around.end.min(self.region.end);
+        let mut contents = [const { None }; 1 << LARGEST_RUN];
+        let contents = &mut contents[..around.len() / PAGE_SIZE];
+        source.pages_if_present(first + ((around.start - self.start) / PAGE_SIZE) as u64, contents);
+        Ok(mappings.fill(around.start, contents, self.without_write())?)
     }
 
     fn take_from_kernel(

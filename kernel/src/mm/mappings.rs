@@ -84,25 +84,23 @@ impl Mappings {
         Ok(())
     }
 
-    /// Has `offer` put frames behind some of the 16 pages from `first` on, a multiple of as many: where one is already it
-    /// stays, and where there is no memory for a table, none is put.
+    /// Puts frames behind the pages from `first` on where none are; they lie in one run of 512 that begins at a multiple of
+    /// as many. Errors: ENOMEM for a table.
     pub fn fill(
         &mut self,
         first: usize,
+        contents: &mut [Option<PageRef>],
         permissions: Permissions,
-        offer: impl FnOnce(&mut dyn FnMut(usize, &PageRef)),
-    ) {
+    ) -> Result<()> {
         let mut filled = 0;
-        self.table.fill(first, permissions, |put| {
-            offer(&mut |page, content| {
-                if put(page, content.frame()) {
-                    // The table holds this one from here on.
-                    content.clone().into_raw();
-                    filled += 1;
-                }
-            });
+        let result = self.table.fill(first, contents.len(), permissions, |number| {
+            // The table holds the reference from here on.
+            let frame = contents[number].take()?.into_raw();
+            filled += 1;
+            Some(frame)
         });
         self.count(filled);
+        result
     }
 
     /// So many more are present.
@@ -111,22 +109,17 @@ impl Mappings {
         self.peak = self.peak.max(self.resident);
     }
 
-    /// Changes what user mode may do with a page that is there.
-    pub fn protect_page(&mut self, page: usize, permissions: Permissions) {
-        if let Some(Mapping { frame, .. }) = self.table.lookup(page) {
-            let result = self.table.map(page, Mapping { frame, permissions });
-            debug_assert_eq!(result, Ok(Some(frame)), "the same reference stays in the table");
-        }
+    /// Changes what user mode may do with a page that is there. Errors: none then.
+    pub fn protect_page(&mut self, page: usize, permissions: Permissions) -> Result<()> {
+        let Some(Mapping { frame, .. }) = self.table.lookup(page) else { return Ok(()) };
+        // The same reference stays in the table.
+        self.table.map(page, Mapping { frame, permissions }).map(|_| ())
     }
 
     /// Takes every page in the range out.
     pub fn remove(&mut self, range: Range<usize>) {
-        let resident = &mut self.resident;
-        self.table.unmap(range, |frame| {
-            *resident -= 1;
-            // SAFETY: this was the table's reference, and the table no longer has it.
-            drop(unsafe { PageRef::from_raw(frame) });
-        });
+        // SAFETY: this was the table's reference, and the table no longer has it.
+        self.resident -= self.table.unmap(range, |frame| drop(unsafe { PageRef::from_raw(frame) }));
     }
 
     /// Changes what user mode may do with each page there is in the range.

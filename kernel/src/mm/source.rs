@@ -12,7 +12,6 @@ use crate::{
 use alloc::collections::BTreeMap;
 use core::{
     fmt,
-    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -27,14 +26,15 @@ pub trait PageSource: Send + Sync {
     /// Errors: ENOMEM; any other when the page lies beyond the end (the program gets SIGBUS).
     fn page(&self, index: u64) -> Result<PageRef>;
 
-    /// Tells of those in a range that are there already and cost nothing to get, ascending; used to map the neighbours of a
-    /// page that was touched.
-    fn pages_if_present(&self, _range: Range<u64>, _tell: &mut dyn FnMut(u64, &PageRef)) {}
+    /// Gives those from `first` on that are there already and cost nothing to get, each in its place; used to map the
+    /// neighbours of a page that was touched.
+    fn pages_if_present(&self, _first: u64, _into: &mut [Option<PageRef>]) {}
 
     /// One of them.
     fn page_if_present(&self, index: u64) -> Option<PageRef> {
-        let mut found = None;
-        self.pages_if_present(index..index + 1, &mut |_, page| found = Some(page.clone()));
+        let mut found = [None];
+        self.pages_if_present(index, &mut found);
+        let [found] = found;
         found
     }
 

@@ -80,11 +80,10 @@ impl Line {
         if self.offset.seconds.unsigned_abs() > LARGEST_SECONDS {
             return Err(Errno::ERANGE.because("an offset is at most 9223372036 seconds either way"));
         }
-        let inside = i128::from(now)
-            + i128::from(self.offset.seconds) * i128::from(NANOSECONDS_PER_SECOND)
-            + i128::from(self.offset.nanoseconds);
-        let seconds = inside.div_euclid(NANOSECONDS_PER_SECOND.into());
-        if !(0..=i128::from(LATEST)).contains(&seconds) {
+        const SECOND: i64 = NANOSECONDS_PER_SECOND as i64;
+        let nanoseconds = now.rem_euclid(SECOND) + i64::from(self.offset.nanoseconds);
+        let seconds = now.div_euclid(SECOND) + self.offset.seconds + nanoseconds / SECOND;
+        if !(0..=LATEST).contains(&seconds) {
             return Err(Errno::ERANGE.because("the clock inside must be between 0 and 4611686018 seconds"));
         }
         Ok(())
@@ -142,10 +141,12 @@ fn parse_line(line: &[u8]) -> Option<Line> {
 
 /// A run of decimal digits, modulo 2^64, and what follows.
 fn parse_digits(text: &[u8]) -> Option<(u64, &[u8])> {
-    let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, rest) = text.split_at(length);
-    let value = |sum: u64, digit: &u8| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-    (length > 0).then_some((digits.iter().fold(0, value), rest))
+    let (mut value, mut rest) = (0u64, text);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+        rest = after;
+    }
+    (rest.len() < text.len()).then_some((value, rest))
 }
 
 fn skip_space(text: &[u8]) -> &[u8] {

@@ -280,15 +280,18 @@ impl Translation for Table {
         self.0.lock().entry(page).wanted
     }
 
-    fn unmap(&mut self, range: Range<usize>, mut removed: impl FnMut(Frame)) {
+    fn unmap(&mut self, range: Range<usize>, mut removed: impl FnMut(Frame)) -> usize {
         let mut stale = Affected::default();
+        let mut count = 0;
         let mut space = self.0.lock();
         space.update(range, &mut |page, entry| {
             let Some(mapping) = entry.wanted else { return entry };
             removed(mapping.frame);
+            count += 1;
             stale.check(page, entry.wanting(None))
         });
         space.note_stale(stale.range);
+        count
     }
 
     fn change(&mut self, range: Range<usize>, mut change: impl FnMut(usize, Mapping) -> Permissions) {

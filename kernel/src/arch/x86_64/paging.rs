@@ -31,6 +31,8 @@ const FEW: usize = 32;
 /// The page table of one address space.
 pub struct Table {
     root: Frame,
+    /// Entries of level 4 in use for the program.
+    used: usize,
     frames: &'static dyn TableFrames,
 }
 
@@ -169,6 +171,7 @@ impl Table {
                 }
             }
         }
+        self.used += usize::from(above.is_none());
         for frame in made {
             // What lies below decides about permissions.
             let flags = Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE | Flags::ACCESSED;
@@ -194,7 +197,7 @@ impl Translation for Table {
         for (index, entry) in kernel_entries() {
             table_at(root)[*index] = entry.clone();
         }
-        Ok(Self { root, frames })
+        Ok(Self { root, used: 0, frames })
     }
 
     fn root(&self) -> TableRoot {
@@ -221,9 +224,10 @@ impl Translation for Table {
         mapping(&self.leaf(page)?.entries[index(1, page)])
     }
 
-    fn unmap(&mut self, range: Range<usize>, removed: impl FnMut(Frame)) {
-        let mut walk = Removal { stale: Stale::new(self.root()), empty_tables: None, removed };
-        walk.table(self.root, 4, 0, &range);
+    fn unmap(&mut self, range: Range<usize>, removed: impl FnMut(Frame)) -> usize {
+        let stale = Stale::new(self.root());
+        let mut walk = Removal { stale, empty_tables: None, removed, pages: 0 };
+        self.used -= walk.table(self.root, 4, 0, &range);
         walk.stale.forget();
         // Only now, when the processor has forgotten them.
         let mut next = walk.empty_tables;
@@ -231,6 +235,7 @@ impl Translation for Table {
             next = take_link(frame);
             self.frames.free(frame);
         }
+        walk.pages
     }
 
     fn change(&mut self, range: Range<usize>, mut change: impl FnMut(usize, Mapping) -> Permissions) {
@@ -263,22 +268,23 @@ impl Translation for Table {
     fn fill(
         &mut self,
         first: usize,
+        count: usize,
         permissions: Permissions,
-        offer: impl FnOnce(&mut dyn FnMut(usize, Frame) -> bool),
-    ) {
-        let Ok(Leaf { leading, entries }) = self.leaf_or_new(first) else { return };
+        mut wanted: impl FnMut(usize) -> Option<Frame>,
+    ) -> Result<()> {
+        let Leaf { leading, entries } = self.leaf_or_new(first)?;
         let flags = flags(permissions);
         let mut filled = 0;
-        offer(&mut |page, frame| {
-            let entry = &mut entries[index(1, page)];
-            let absent = entry.is_unused();
-            if absent {
+        for (number, entry) in entries[index(1, first)..][..count].iter_mut().enumerate() {
+            if entry.is_unused()
+                && let Some(frame) = wanted(number)
+            {
                 entry.set_addr(address_of(frame), flags);
                 filled += 1;
             }
-            absent
-        });
+        }
         set_used(leading, used(leading) + filled);
+        Ok(())
     }
 
     fn share(&mut self, range: Range<usize>, other: &mut Self, mut shared: impl FnMut(Frame)) -> Result<()> {
@@ -292,25 +298,39 @@ impl Translation for Table {
                 Ok(leaf) => leaf,
                 Err(error) => return result = Err(error),
             };
-            let mut count = 0;
             let others = &mut others[index(1, start)..][..entries.len()];
-            for ((page, entry), other) in pages(start, entries).zip(others) {
-                if entry.is_unused() {
-                    continue;
-                }
-                if entry.flags().contains(Flags::WRITABLE) {
-                    entry.set_flags(entry.flags() - Flags::WRITABLE - Flags::DIRTY);
-                    stale.add(page);
-                }
-                *other = entry.clone();
-                shared(frame_of(entry));
-                count += 1;
-            }
+            let count = share_leaf(start, entries, others, &mut stale, &mut shared);
             set_used(leading, used(leading) + count);
         });
         stale.forget();
         result
     }
+}
+
+/// Puts entries into another table of level 1 too, where nothing is, and takes WRITABLE from both. Gives how many. On its
+/// own, as every instruction here counts for each page of a program that forks.
+#[inline(never)]
+fn share_leaf(
+    start: usize,
+    entries: &mut [PageTableEntry],
+    others: &mut [PageTableEntry],
+    stale: &mut Stale,
+    shared: &mut impl FnMut(Frame),
+) -> usize {
+    let mut count = 0;
+    for (number, (entry, other)) in entries.iter_mut().zip(others).enumerate() {
+        if entry.is_unused() {
+            continue;
+        }
+        if entry.flags().contains(Flags::WRITABLE) {
+            entry.set_flags(entry.flags() - Flags::WRITABLE - Flags::DIRTY);
+            stale.add(start + number * PAGE_SIZE);
+        }
+        *other = entry.clone();
+        shared(frame_of(entry));
+        count += 1;
+    }
+    count
 }
 
 impl Drop for Table {
@@ -321,7 +341,7 @@ impl Drop for Table {
             unsafe { set_root(TableRoot(kernel_space::root())) };
         }
         let root = table_at(self.root);
-        if root.iter().take(256).any(|entry| !entry.is_unused()) {
+        if self.used > 0 {
             self.unmap(0..USER_END, |_| {});
         }
         for (index, _) in kernel_entries() {
@@ -359,6 +379,11 @@ fn pages(start: usize, entries: &mut [PageTableEntry]) -> impl Iterator<Item = (
     entries.iter_mut().enumerate().map(move |(number, entry)| (start + number * PAGE_SIZE, entry))
 }
 
+/// Entries of a table of level 1 for the pages of a range, which lies within it.
+fn part_of<'a>(table: &'a mut Entries, range: &Range<usize>) -> &'a mut [PageTableEntry] {
+    &mut table[index(1, range.start)..=index(1, range.end - 1)]
+}
+
 /// Calls with the part of each table of level 1 that is there and in the range, and the page it begins with.
 fn each_leaf(
     table: Frame,
@@ -371,8 +396,7 @@ fn each_leaf(
         return;
     }
     if level == 1 {
-        let part = index(1, range.start)..=index(1, range.end - 1);
-        return visit(range.start & !(PAGE_SIZE - 1), &mut table_at(table)[part]);
+        return visit(range.start & !(PAGE_SIZE - 1), part_of(table_at(table), range));
     }
     for (index, start) in entries(level, base, range) {
         let entry = &table_at(table)[index];
@@ -390,6 +414,8 @@ struct Removal<F> {
     /// A chain of tables that became empty, through their first words.
     empty_tables: Option<Frame>,
     removed: F,
+    /// How many went.
+    pages: usize,
 }
 
 impl<F: FnMut(Frame)> Removal<F> {
@@ -406,7 +432,7 @@ impl<F: FnMut(Frame)> Removal<F> {
             };
             let below = frame_of(entry);
             let emptied = match level {
-                2 => self.leaf(below, used(entry), &part),
+                2 => self.leaf(part.start & !(PAGE_SIZE - 1), part_of(table_at(below), &part), used(entry)),
                 _ => self.table(below, level - 1, start, &part),
             };
             let left = used(entry) - emptied;
@@ -423,26 +449,28 @@ impl<F: FnMut(Frame)> Removal<F> {
         gone
     }
 
-    /// The same for a table of level 1, `used` of whose entries are in use.
-    fn leaf(&mut self, table: Frame, used: usize, range: &Range<usize>) -> usize {
-        let mut gone = 0;
-        let part = index(1, range.start)..=index(1, range.end - 1);
-        for (page, entry) in pages(range.start & !(PAGE_SIZE - 1), &mut table_at(table)[part]) {
+    /// The same for some entries of a table of level 1, `used` of whose entries are in use. On its own, as every instruction
+    /// here counts for each page of a program that ends.
+    #[inline(never)]
+    fn leaf(&mut self, start: usize, entries: &mut [PageTableEntry], used: usize) -> usize {
+        let mut left = used;
+        for (number, entry) in entries.iter_mut().enumerate() {
             if entry.is_unused() {
                 continue;
             }
-            let (frame, was_present) = (frame_of(entry), entry.flags().contains(Flags::PRESENT));
-            entry.set_unused();
-            if was_present {
-                self.stale.add(page);
+            let frame = frame_of(entry);
+            if self.stale.in_force && entry.flags().contains(Flags::PRESENT) {
+                self.stale.add(start + number * PAGE_SIZE);
             }
+            entry.set_unused();
             (self.removed)(frame);
-            gone += 1;
-            if gone == used {
+            left -= 1;
+            if left == 0 {
                 break;
             }
         }
-        gone
+        self.pages += used - left;
+        used - left
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     sync::SpinLock,
 };
 use alloc::{collections::BTreeMap, sync::Arc};
-use core::{any::Any, ops::Range};
+use core::any::Any;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 /// The longest file, as on Linux: 2^63 - 1 bytes, rounded down to pages so that a mapping of the end is one of a page.
@@ -85,11 +85,13 @@ impl Contents {
         inner.page(index, &self.account)
     }
 
-    /// Tells of those in a range that are there.
-    pub fn pages_if_present(&self, range: Range<u64>, tell: &mut dyn FnMut(u64, &PageRef)) {
+    /// Gives those from `first` on that are there, each in its place.
+    pub fn pages_if_present(&self, first: u64, into: &mut [Option<PageRef>]) {
         let inner = self.inner.lock();
-        let end = range.end.min(inner.length.div_ceil(PAGE)).max(range.start);
-        inner.pages.range(range.start..end).for_each(|(index, page)| tell(*index, page));
+        let end = first.saturating_add(into.len() as u64).min(inner.length.div_ceil(PAGE));
+        for (index, page) in inner.pages.range(first..end.max(first)) {
+            into[(index - first) as usize] = Some(page.clone());
+        }
     }
 
     /// Sets the length: what is beyond is lost, what is new is zero. Errors: EFBIG.

@@ -10,7 +10,7 @@ use crate::{
     mm::{PageRef, PageSource, source::Identity},
 };
 use alloc::sync::Arc;
-use core::{fmt, ops::Range};
+use core::fmt;
 
 /// The pages of an open file, which stays open as long as it is mapped: its name is shown in `/proc/PID/maps`, and its
 /// mount is in use.
@@ -39,9 +39,9 @@ impl PageSource for Mapping {
         self.contents()?.page_to_map(index)
     }
 
-    fn pages_if_present(&self, range: Range<u64>, tell: &mut dyn FnMut(u64, &PageRef)) {
+    fn pages_if_present(&self, first: u64, into: &mut [Option<PageRef>]) {
         if let Ok(contents) = self.contents() {
-            contents.pages_if_present(range, tell);
+            contents.pages_if_present(first, into);
         }
     }
 

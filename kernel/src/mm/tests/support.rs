@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 use arrayvec::ArrayVec;
-use core::{fmt, ops::Range};
+use core::fmt;
 
 pub use crate::mm::frames::tests::{held, held_as_pages, with_frames_left};
 
@@ -50,11 +50,9 @@ impl PageSource for TestFile {
         self.pages.lock().get(index as usize).cloned().ok_or(Errno::EINVAL)
     }
 
-    fn pages_if_present(&self, range: Range<u64>, tell: &mut dyn FnMut(u64, &PageRef)) {
-        for index in range {
-            if let Ok(page) = self.page(index) {
-                tell(index, &page);
-            }
+    fn pages_if_present(&self, first: u64, into: &mut [Option<PageRef>]) {
+        for (index, place) in (first..).zip(into) {
+            *place = self.page(index).ok();
         }
     }
 

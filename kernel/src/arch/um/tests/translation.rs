@@ -113,7 +113,7 @@ proptest! {
                 Step::Map(at, frame, write) => {
                     table.map(page(at), Mapping { frame: Frame(frame), permissions: allowed(write) }).unwrap();
                 }
-                Step::Unmap(start, end) => table.unmap(page(start)..page(end.max(start)), |_| ()),
+                Step::Unmap(start, end) => drop(table.unmap(page(start)..page(end.max(start)), |_| ())),
                 Step::Change(start, end, to) => {
                     let permissions = to.map_or(Permissions::empty(), allowed);
                     table.change(page(start)..page(end.max(start)), |_, _| permissions);
