@@ -29,7 +29,12 @@ fn go_and_tokio(m: &mut Machine) -> Result<()> {
     for program in runtimes::PROGRAMS {
         for place in PLACES {
             let line = format!("{place}{program}");
-            let output = m.command(&line)?;
+            // Not up to the prompt, which a line with `# SKIP` looks like.
+            m.type_line(&format!("{line}; printf '\\nexit status: %d\\n' $?"))?;
+            let output = m.expect("\nexit status: ")?;
+            let status = m.expect("\n")?;
+            m.expect(PROMPT)?;
+            ensure!(status.trim() == "0", "{line} exits with {status}:\n{output}");
             let report = ktap::parse(&output);
             if !report.failures.is_empty() {
                 bail!("{line}\n{}\nit printed:\n{output}", report.failures.join("\n"));
