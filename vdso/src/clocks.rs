@@ -81,10 +81,12 @@ impl Clock {
     /// How this clock is read.
     #[inline(always)]
     pub const fn class(self) -> Class {
+        if HIGH_RESOLUTION >> self.0 & 1 != 0 {
+            return Class::HighResolution;
+        }
         match self.0 {
             4 => Class::Raw,
-            5 | 6 => Class::Coarse,
-            _ => Class::HighResolution,
+            _ => Class::Coarse,
         }
     }
 }

@@ -47,14 +47,16 @@ pub(crate) enum Instead {
 /// `None` only if `cycles` said so.
 #[inline(always)]
 pub fn read(page: &TimeData, clock: Clock, cycles: impl Fn(i32) -> Option<u64>) -> Option<Time> {
-    let data = page.clock_data(clock);
-    let entry = data.entry(clock);
+    let counted = |data: &ClockData| {
+        let entry = data.entry(clock);
+        let beyond = |delta| Some(exact(data, entry, delta));
+        high_resolution::<false>(data, entry, None, &cycles, beyond).ok().map(carried)
+    };
+    // Each with a copy of the reader to itself, in which the table's place is a constant.
     match clock.class() {
-        Class::Coarse => coarse::<false>(data, entry).ok(),
-        Class::HighResolution | Class::Raw => {
-            let beyond = |delta| Some(exact(data, entry, delta));
-            high_resolution::<false>(data, entry, None, cycles, beyond).ok().map(carried)
-        }
+        Class::HighResolution => counted(&page.clocks[0]),
+        Class::Raw => counted(&page.clocks[1]),
+        Class::Coarse => coarse::<false>(&page.clocks[0], page.clocks[0].entry(clock)).ok(),
     }
 }
 

@@ -105,12 +105,11 @@ impl Access {
 /// Why user mode returned.
 #[derive(Clone, Copy, Debug)]
 pub enum Trap {
-    /// The program made a system call. Its result is left with [`UserMode::set_result`].
+    /// The program made a system call. Its arguments are had from [`UserMode::arguments`]; its result is left with
+    /// [`UserMode::set_result`].
     Syscall {
         /// Which one, as found in the whole register; -1 and garbage are possible.
         number: usize,
-        /// rdi, rsi, rdx, r10, r8, r9.
-        arguments: [usize; 6],
     },
     /// The program touched a page in a way its page table does not allow. Nothing was changed: after repair the same
     /// instruction runs again.
@@ -330,6 +329,9 @@ pub trait UserMode: Sized + Send {
     }
     /// Runs the program until it stops, in the address space of this root.
     fn run(&mut self, space: TableRoot) -> Trap;
+    /// What a system call, the trap that `run` has just returned, was made with: rdi, rsi, rdx, r10, r8, r9. Who takes only
+    /// some of them pays only for those.
+    fn arguments(&self) -> [usize; 6];
     /// Leaves a system call's result where the program finds it. Cheap on every machine.
     fn set_result(&mut self, result: isize);
     /// The register file. After a system call, `rip` is behind the instruction and `rax` as the program finds it (or

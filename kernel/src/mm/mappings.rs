@@ -23,6 +23,52 @@ pub(super) struct Mappings {
     resident: usize,
     /// The most there have been.
     peak: usize,
+    /// Pages looked up lately, for the kernel's own touches.
+    recent: Recent,
+}
+
+/// Some pages looked up lately, to be read and to be written, each at the place its number gives: a call's answer mostly
+/// goes where an earlier one's went, and then the table need not be walked. All are forgotten at every change of a page
+/// that is there; a page put where nothing was cannot be here.
+struct Recent {
+    to_read: [(usize, Frame); Recent::PLACES],
+    to_write: [(usize, Frame); Recent::PLACES],
+}
+
+impl Recent {
+    const PLACES: usize = 4;
+    /// At no page's address.
+    const NOTHING: (usize, Frame) = (usize::MAX, Frame(0));
+    const NEW: Self =
+        Self { to_read: [Self::NOTHING; Self::PLACES], to_write: [Self::NOTHING; Self::PLACES] };
+
+    const fn place(page: usize) -> usize {
+        page / PAGE_SIZE % Self::PLACES
+    }
+
+    #[inline(always)]
+    fn get(&self, page: usize, access: Access) -> Option<Frame> {
+        let (found, frame) = match access {
+            Access::Read => self.to_read[Self::place(page)],
+            Access::Write => self.to_write[Self::place(page)],
+            Access::Execute => return None,
+        };
+        (found == page).then_some(frame)
+    }
+
+    fn note(&mut self, page: usize, mapping: Mapping) {
+        let place = Self::place(page);
+        if mapping.permissions.contains(Permissions::READ) {
+            self.to_read[place] = (page, mapping.frame);
+        }
+        if mapping.permissions.contains(Permissions::WRITE) {
+            self.to_write[place] = (page, mapping.frame);
+        }
+    }
+
+    fn forget(&mut self) {
+        *self = Self::NEW;
+    }
 }
 
 /// A reference that stays where it is, in the table, lent out for as long as the table is not changed.
@@ -45,7 +91,12 @@ impl Lent<'_> {
 impl Mappings {
     /// An empty one. Errors: ENOMEM.
     pub fn new() -> Result<Self> {
-        Ok(Self { table: PageTable::new(super::frames::table_frames())?, resident: 0, peak: 0 })
+        Ok(Self {
+            table: PageTable::new(super::frames::table_frames())?,
+            resident: 0,
+            peak: 0,
+            recent: Recent::NEW,
+        })
     }
 
     pub fn root(&self) -> TableRoot {
@@ -71,14 +122,34 @@ impl Mappings {
         mapping.permissions.contains(access.needs()).then(|| Lent::new(mapping.frame))
     }
 
+    /// The same, for a page that is likely to be asked for again.
+    #[inline]
+    pub fn find(&mut self, page: usize, access: Access) -> Option<Lent<'_>> {
+        if let Some(frame) = self.recent.get(page, access) {
+            return Some(Lent::new(frame));
+        }
+        let mapping = self.table.lookup(page)?;
+        self.recent.note(page, mapping);
+        mapping.permissions.contains(access.needs()).then(|| Lent::new(mapping.frame))
+    }
+
+    /// The same, only if it was asked for lately.
+    #[inline(always)]
+    pub fn at_hand(&self, page: usize, access: Access) -> Option<Lent<'_>> {
+        self.recent.get(page, access).map(Lent::new)
+    }
+
     /// Puts a frame behind a page, in place of what was there. Errors: ENOMEM for a table; then nothing has changed.
     pub fn put(&mut self, page: usize, content: PageRef, permissions: Permissions) -> Result<()> {
         let before = self.table.map(page, Mapping { frame: content.frame(), permissions })?;
         // The table holds the reference from here on.
         content.into_raw();
         match before {
-            // SAFETY: this was the table's reference, and the table no longer has it.
-            Some(frame) => drop(unsafe { PageRef::from_raw(frame) }),
+            Some(frame) => {
+                self.recent.forget();
+                // SAFETY: this was the table's reference, and the table no longer has it.
+                drop(unsafe { PageRef::from_raw(frame) });
+            }
             None => self.count(1),
         }
         Ok(())
@@ -111,6 +182,7 @@ impl Mappings {
 
     /// Changes what user mode may do with a page that is there. Errors: none then.
     pub fn protect_page(&mut self, page: usize, permissions: Permissions) -> Result<()> {
+        self.recent.forget();
         let Some(Mapping { frame, .. }) = self.table.lookup(page) else { return Ok(()) };
         // The same reference stays in the table.
         self.table.map(page, Mapping { frame, permissions }).map(|_| ())
@@ -118,6 +190,7 @@ impl Mappings {
 
     /// Takes every page in the range out.
     pub fn remove(&mut self, range: Range<usize>) {
+        self.recent.forget();
         // SAFETY: this was the table's reference, and the table no longer has it.
         self.resident -= self.table.unmap(range, |frame| drop(unsafe { PageRef::from_raw(frame) }));
     }
@@ -128,6 +201,7 @@ impl Mappings {
         range: Range<usize>,
         mut change: impl FnMut(usize, Permissions) -> Permissions,
     ) {
+        self.recent.forget();
         self.table.change(range, |page, mapping| change(page, mapping.permissions));
     }
 
@@ -141,6 +215,7 @@ impl Mappings {
     ///
     /// Errors: ENOMEM; some have been put then, and the caller takes them out.
     pub fn share(&mut self, range: Range<usize>, other: &mut Self) -> Result<()> {
+        self.recent.forget();
         let mut shared = 0;
         let result = self.table.share(range, &mut other.table, |frame| {
             // The other table holds this one from here on.

@@ -52,8 +52,7 @@ impl Space {
         act: impl FnOnce(&PageRef) -> R,
     ) -> Result<R> {
         let page = address & !(PAGE_SIZE - 1);
-        // Nearly always: looked up once, for every call that fills in an answer comes through here.
-        if let Some(content) = self.mappings.get_for(page, access) {
+        if let Some(content) = self.mappings.find(page, access) {
             return Ok(act(&content));
         }
         self.fault(address, access).map_err(|fault| fault.errno())?;
@@ -127,19 +126,50 @@ impl AddressSpace {
         })
     }
 
+    /// Hands `act` the page in which a value lies, and where in it; if it lies in one that is at hand, which is nearly
+    /// always: then nothing needs to be walked, or checked.
+    #[inline(always)]
+    fn at_hand<T, R>(
+        &self,
+        pointer: UserPointer<T>,
+        access: Access,
+        act: impl FnOnce(&PageRef, usize) -> R,
+    ) -> Option<R> {
+        let offset = pointer.address() % PAGE_SIZE;
+        if offset + size_of::<T>() > PAGE_SIZE {
+            return None;
+        }
+        let space = self.space.lock();
+        let page = space.mappings.at_hand(pointer.address() - offset, access)?;
+        Some(act(&page, offset))
+    }
+
     /// Reads a value. Errors: EFAULT.
+    #[inline]
     pub fn read<T: FromBytes>(&self, pointer: UserPointer<T>) -> Result<T> {
         let mut value = MaybeUninit::<T>::zeroed();
         // SAFETY: as many bytes as the value has, all of them initialised with zeros, and borrowed nowhere else.
         let bytes =
             unsafe { core::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
-        self.read_bytes(pointer.address(), bytes)?;
+        if self.at_hand(pointer, Access::Read, |page, offset| page.read(offset, bytes)).is_none() {
+            self.read_bytes(pointer.address(), bytes)?;
+        }
         // SAFETY: any bytes at all are a `T`.
         Ok(unsafe { value.assume_init() })
     }
 
     /// Writes a value. Errors: EFAULT.
-    pub fn write<T: IntoBytes + Immutable>(&self, pointer: UserPointer<T>, value: &T) -> Result<()> {
+    #[inline]
+    pub fn write<T: IntoBytes + Immutable + Copy>(&self, pointer: UserPointer<T>, value: &T) -> Result<()> {
+        match self.at_hand(pointer, Access::Write, |page, offset| page.write(offset, value.as_bytes())) {
+            Some(()) => Ok(()),
+            None => self.write_anywhere(pointer, *value),
+        }
+    }
+
+    // Takes the value itself: one that has to lie in memory only here can stay in registers until then.
+    #[cold]
+    fn write_anywhere<T: IntoBytes + Immutable>(&self, pointer: UserPointer<T>, value: T) -> Result<()> {
         self.write_bytes(pointer.address(), value.as_bytes())
     }
 

@@ -6,7 +6,11 @@
 //! change it; and so the pages mapped into that memory are right for each of them.
 
 use super::{Credentials, nsfs::Handle, time::TimeNamespace, translate};
-use crate::{abi::Result, mm::special::SpecialSource, time::HostClock};
+use crate::{
+    abi::{Result, Timespec},
+    mm::special::SpecialSource,
+    time::HostClock,
+};
 use alloc::sync::Arc;
 
 pub use super::time::TimeNamespace as Time;
@@ -66,7 +70,13 @@ impl Namespaces {
         Self::entered(target.clone())
     }
 
-    /// What a program reads when the host's clock shows `host` nanoseconds.
+    /// What a program reads when the host's clock shows `host`.
+    #[inline(always)]
+    pub fn told(&self, clock: HostClock, host: Timespec) -> Timespec {
+        self.time.shift(clock).map_or(host, |offset| translate::shifted(host, offset))
+    }
+
+    /// The same in nanoseconds.
     pub fn to_inside(&self, clock: HostClock, host: i64) -> i64 {
         translate::to_inside(host, self.time.offset(clock))
     }

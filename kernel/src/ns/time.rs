@@ -21,6 +21,7 @@ use crate::{
     time::HostClock,
 };
 use alloc::{string::String, sync::Arc};
+use gnomon_vdso::write::Offset;
 
 /// The inode number of the initial one, as on Linux.
 const INITIAL_NUMBER: u32 = 0xEFFF_FFFA;
@@ -141,6 +142,20 @@ impl TimeNamespace {
             HostClock::Monotonic | HostClock::MonotonicRaw | HostClock::MonotonicCoarse => frozen.monotonic,
             HostClock::Boottime => frozen.boottime,
             HostClock::Realtime | HostClock::RealtimeCoarse | HostClock::Tai => 0,
+        }
+    }
+
+    /// The same as it is written; none for a clock that is the same everywhere, and for any in the initial namespace.
+    #[inline(always)]
+    pub fn shift(&self, clock: HostClock) -> Option<Offset> {
+        self.page.as_ref()?;
+        let offsets = &self.frozen.get()?.offsets;
+        match clock {
+            HostClock::Monotonic | HostClock::MonotonicRaw | HostClock::MonotonicCoarse => {
+                Some(offsets.monotonic)
+            }
+            HostClock::Boottime => Some(offsets.boottime),
+            HostClock::Realtime | HostClock::RealtimeCoarse | HostClock::Tai => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The arithmetic of telling a task another time: what is read is shifted when it leaves, a deadline when it comes in.
 
+use crate::abi::{NANOSECONDS_PER_SECOND, Timespec};
 use gnomon_vdso::write::Offset;
 
 /// An offset in nanoseconds. Offsets are bounded where they are written, so that this is exact; it saturates all the same.
@@ -10,6 +11,17 @@ pub const fn nanoseconds(offset: Offset) -> i64 {
 /// What a task with this offset is told when the host's clock shows `host` nanoseconds.
 pub const fn to_inside(host: i64, offset: i64) -> i64 {
     host.saturating_add(offset)
+}
+
+/// The same without leaving seconds and nanoseconds, which would take a division.
+pub const fn shifted(host: Timespec, offset: Offset) -> Timespec {
+    const SECOND: i64 = NANOSECONDS_PER_SECOND as i64;
+    let nanoseconds = host.nanoseconds + offset.nanoseconds as i64;
+    let seconds = host.seconds.saturating_add(offset.seconds);
+    match nanoseconds < SECOND {
+        true => Timespec { seconds, nanoseconds },
+        false => Timespec { seconds: seconds + 1, nanoseconds: nanoseconds - SECOND },
+    }
 }
 
 /// When, in host time, a deadline comes that a task with this offset gave.
@@ -45,6 +57,13 @@ mod tests {
         fn what_is_read_is_the_deadline_that_fires_now(now in 0i64..1 << 60, offset in -(1i64 << 59)..1 << 61) {
             prop_assume!(now + offset >= 0);
             prop_assert_eq!(to_host(to_inside(now, offset), offset), now);
+        }
+
+        #[test]
+        fn shifting_is_the_same_in_seconds_and_in_nanoseconds(host in 0i64..1 << 60, seconds in -(1i64 << 29)..1 << 30, rest in 0u32..1_000_000_000) {
+            let offset = Offset { seconds, nanoseconds: rest };
+            let shifted = shifted(Timespec::from_nanoseconds(host), offset);
+            prop_assert_eq!(shifted, Timespec::from_nanoseconds(to_inside(host, nanoseconds(offset))));
         }
 
         #[test]

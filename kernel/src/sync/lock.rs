@@ -29,11 +29,19 @@ impl<T> SpinLock<T> {
 
 impl<T: ?Sized> SpinLock<T> {
     /// Waits, spinning, until the value is free. Taking it twice on one CPU never ends: see the orders at the fields.
+    #[inline(always)]
     pub fn lock(&self) -> Guard<'_, T> {
+        // Nearly always it is free, and one look is shorter than the loop.
+        self.try_lock().unwrap_or_else(|| self.wait())
+    }
+
+    #[cold]
+    fn wait(&self) -> Guard<'_, T> {
         Guard { inner: self.0.lock(), stays_on_this_cpu: PhantomData }
     }
 
     /// The value, if nobody holds it: for a panic, which must not wait.
+    #[inline(always)]
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
         self.0.try_lock().map(|inner| Guard { inner, stays_on_this_cpu: PhantomData })
     }

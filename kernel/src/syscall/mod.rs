@@ -50,16 +50,13 @@ pub use table::call_counts;
 struct Table;
 
 impl SystemCalls for Table {
-    fn now(caller: &mut Caller<'_>, number: usize, arguments: &[usize; 6]) -> Option<isize> {
-        table::now(caller, number, arguments)
+    #[inline(always)]
+    fn now(caller: &mut Caller<'_>, number: usize) -> Option<isize> {
+        table::now(caller, number)
     }
 
-    fn wait(
-        caller: &mut Caller<'_>,
-        number: usize,
-        arguments: [usize; 6],
-    ) -> impl Future<Output = Result<usize>> + Send {
-        table::wait(caller, number, arguments)
+    fn wait(caller: &mut Caller<'_>, number: usize) -> impl Future<Output = Result<usize>> + Send {
+        table::wait(caller, number)
     }
 }
 

@@ -84,7 +84,7 @@ fn must_be(good: bool) -> Result<usize> {
     if good { Ok(0) } else { Err(Errno::EINVAL.because("prctl takes other arguments for this option")) }
 }
 
-fn write<T: zerocopy::IntoBytes + zerocopy::Immutable>(
+fn write<T: zerocopy::IntoBytes + zerocopy::Immutable + Copy>(
     caller: &Caller<'_>,
     into: usize,
     value: T,

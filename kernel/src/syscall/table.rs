@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     abi::{Errno, Result},
+    arch::UserMode,
     task::serve::encoded,
 };
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -69,16 +70,15 @@ macro_rules! invoke {
     };
 }
 
-/// A call that is over at once, from registers to the result register.
-type Adapter = fn(&mut Caller<'_>, &[usize; 6]) -> isize;
+/// A call that is over at once, from the caller's registers to the result register.
+type Adapter = fn(&mut Caller<'_>) -> isize;
 
 /// The adapter of one row; those that wait have none.
 macro_rules! adapter {
     (now $handler:path, $count:tt) => {
-        Some(|caller, arguments| {
-            // Without arguments there is nothing to take from here.
-            let _ = arguments;
-            encoded(invoke!(now $handler, $count, caller, arguments))
+        Some(|caller| {
+            let _arguments = caller.user.arguments();
+            encoded(invoke!(now $handler, $count, caller, _arguments))
         })
     };
     (wait $handler:path, $count:tt) => { None };
@@ -104,8 +104,9 @@ macro_rules! table {
         };
 
         /// Makes a system call that may wait, or that is not there.
-        pub async fn wait(caller: &mut Caller<'_>, number: usize, arguments: [usize; 6]) -> Result<usize> {
+        pub async fn wait(caller: &mut Caller<'_>, number: usize) -> Result<usize> {
             count(number);
+            let arguments = caller.user.arguments();
             match number {
                 $($number => waiting!($kind $handler, $count, caller, arguments),)*
                 _ => Err(unknown(number, caller)),
@@ -115,10 +116,11 @@ macro_rules! table {
 }
 
 /// Makes a system call that is over at once; `None` for the others.
-pub fn now(caller: &mut Caller<'_>, number: usize, arguments: &[usize; 6]) -> Option<isize> {
+#[inline(always)]
+pub fn now(caller: &mut Caller<'_>, number: usize) -> Option<isize> {
     let adapter = (*ADAPTERS.get(number)?)?;
     count(number);
-    Some(adapter(caller, arguments))
+    Some(adapter(caller))
 }
 
 fn count(number: usize) {

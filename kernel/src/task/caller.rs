@@ -24,6 +24,8 @@ pub struct Caller<'a> {
     pub user: &'a mut UserContext,
     /// Its memory, where the call's pointers lead. (Also in the task; here without a lock. execve replaces both.)
     pub space: Arc<AddressSpace>,
+    /// The clocks' count when it came. It is taken then in any case; clock_gettime(2) tells the time of that moment.
+    pub came_at: u64,
 }
 
 /// A task that calls has not exited, so this error cannot be seen; it is there in place of a panic.

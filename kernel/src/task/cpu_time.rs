@@ -82,14 +82,14 @@ impl CpuTime {
         self.total.end(clocksource::cycles());
     }
 
-    /// The task goes on to its program.
-    pub fn leaves_kernel(&self) {
-        self.user.begin(clocksource::cycles());
+    /// The task goes on to its program, at this count.
+    pub fn leaves_kernel(&self, now: u64) {
+        self.user.begin(now);
     }
 
-    /// The task comes back from its program.
-    pub fn enters_kernel(&self) {
-        self.user.end(clocksource::cycles());
+    /// The task comes back from its program, at this count.
+    pub fn enters_kernel(&self, now: u64) {
+        self.user.end(now);
     }
 
     /// What it has used up to now.

@@ -27,14 +27,10 @@ use core::{future::Future, pin::Pin, sync::atomic::Ordering::Relaxed};
 pub trait SystemCalls: 'static {
     /// Makes one that is over at once; gives what it leaves in the result register ([`encoded`]). `None` for one that may
     /// have to wait, or that is not there.
-    fn now(caller: &mut Caller<'_>, number: usize, arguments: &[usize; 6]) -> Option<isize>;
+    fn now(caller: &mut Caller<'_>, number: usize) -> Option<isize>;
 
     /// Makes one of the others.
-    fn wait(
-        caller: &mut Caller<'_>,
-        number: usize,
-        arguments: [usize; 6],
-    ) -> impl Future<Output = Result<usize>> + Send;
+    fn wait(caller: &mut Caller<'_>, number: usize) -> impl Future<Output = Result<usize>> + Send;
 }
 
 /// A call's result as it is left in the result register: a number, or an error negated.
@@ -90,7 +86,7 @@ pub type Resumed<'a> = Pin<Box<dyn Future<Output = Result<usize>> + Send + 'a>>;
 /// Why the program does not run on by itself.
 enum Pause {
     /// It made a call that may wait.
-    Call { number: usize, arguments: [usize; 6] },
+    Call { number: usize },
     /// There is something to look at, after a call if there was one.
     Attention(Option<Finished>),
     /// The clock or a device wants the CPU.
@@ -120,11 +116,16 @@ impl Finished {
 
 async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
     if let Some(space) = task.space() {
-        let mut caller = Caller { task: &task, user: &mut user, space };
+        let mut caller = Caller { task: &task, user: &mut user, space, came_at: 0 };
         loop {
-            match run::<S>(&mut caller) {
-                Pause::Call { number, arguments } => {
-                    let result = encoded(S::wait(&mut caller, number, arguments).await);
+            let pause = if clocksource::is_virtual() {
+                run::<S, VIRTUAL>(&mut caller)
+            } else {
+                run::<S, REAL>(&mut caller)
+            };
+            match pause {
+                Pause::Call { number } => {
+                    let result = encoded(S::wait(&mut caller, number).await);
                     let finished = Finished { number, result };
                     caller.user.set_result(result);
                     if needs_attention(&task, result) && !attend(&mut caller, Some(finished)).await {
@@ -152,37 +153,44 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
     exit::finish(&task);
 }
 
+/// The two kinds of time: [`run`] is made once for each, for it would have to ask at every step.
+const VIRTUAL: bool = true;
+const REAL: bool = false;
+
 /// Runs the program, and does what it wants, until that may take waiting.
 #[inline(never)]
-fn run<S: SystemCalls>(caller: &mut Caller<'_>) -> Pause {
+fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Pause {
     let task = caller.task;
     // A new task may have been sent a signal before it ever ran.
     if task.attention.is_wanted() {
         return Pause::Attention(None);
     }
     loop {
-        task.cpu_time.leaves_kernel();
-        let trap = caller.user.run(caller.space.root());
-        if clocksource::is_virtual() {
-            charge(task, &trap);
-        }
-        task.cpu_time.enters_kernel();
-        // By reference: a call's arguments are looked at where they are.
-        match &trap {
-            &Trap::Syscall { number, ref arguments } => {
+        task.cpu_time.leaves_kernel(count::<TIME>());
+        // Looked at right here, so that the compiler joins this with where it is made: a system call then becomes one jump.
+        match caller.user.run(caller.space.root()) {
+            Trap::Syscall { number } => {
+                caller.came_at = came::<TIME>(task, CHARGED);
                 task.count_system_call();
-                let Some(result) = S::now(caller, number, arguments) else {
-                    return Pause::Call { number, arguments: *arguments };
-                };
+                let Some(result) = S::now(caller, number) else { return Pause::Call { number } };
                 caller.user.set_result(result);
                 if needs_attention(task, result) {
                     return Pause::Attention(Some(Finished { number, result }));
                 }
                 continue;
             }
-            &Trap::PageFault { address, access } => page_fault(caller, address, access),
-            Trap::Exception(exception) => raise(caller, exception),
-            Trap::Interrupt => return Pause::Interrupt,
+            Trap::PageFault { address, access } => {
+                came::<TIME>(task, FREE);
+                page_fault(caller, address, access);
+            }
+            Trap::Exception(exception) => {
+                came::<TIME>(task, CHARGED);
+                raise(caller, &exception);
+            }
+            Trap::Interrupt => {
+                came::<TIME>(task, FREE);
+                return Pause::Interrupt;
+            }
         }
         if task.attention.is_wanted() {
             return Pause::Attention(None);
@@ -190,13 +198,27 @@ fn run<S: SystemCalls>(caller: &mut Caller<'_>) -> Pause {
     }
 }
 
-/// In virtual time a call or an exception moves the clock, and what that brings is looked at before the program goes on.
-#[cold]
-fn charge(task: &Task, trap: &Trap) {
-    if let Trap::Syscall { .. } | Trap::Exception(_) = trap {
+/// What [`came`] is told: whether virtual time is charged for the trap.
+const CHARGED: bool = true;
+const FREE: bool = false;
+
+/// The clocks' count.
+#[inline(always)]
+fn count<const TIME: bool>() -> u64 {
+    if TIME == VIRTUAL { clocksource::cycles() } else { clocksource::counter() }
+}
+
+/// The program has stopped. In virtual time a call or an exception moves the clock, and what that brings is looked at
+/// before the program goes on. Gives the count then.
+#[inline(always)]
+fn came<const TIME: bool>(task: &Task, charged: bool) -> u64 {
+    if TIME == VIRTUAL && charged {
         virtual_time::charge();
         task.attention.set(attention::CLOCK);
     }
+    let now = count::<TIME>();
+    task.cpu_time.enters_kernel(now);
+    now
 }
 
 /// Keeps an event, in virtual time.

@@ -16,7 +16,7 @@ use gnomon_vdso::{
     clocks::{Class, Clock},
     cycles::Conversion,
     page::{MODE_NONE, MODE_TSC, RandomData, TimeData},
-    read,
+    read::{self, Time},
     write::Counter,
 };
 
@@ -28,6 +28,7 @@ struct Pages {
 
 static PAGES: Once<Pages> = Once::new();
 
+#[inline(always)]
 fn pages() -> &'static Pages {
     PAGES.get().expect("the pages are made before the first clock is read")
 }
@@ -91,8 +92,20 @@ pub(super) fn publish(keeper: &Timekeeper) {
 
 /// Reads a clock from the page, in nanoseconds.
 pub(super) fn read(clock: Clock) -> i64 {
-    match read::read(pages().data, clock, |_mode| Some(clocksource::cycles())) {
-        Some(time) => (time.seconds * gnomon_vdso::cycles::SECOND + time.nanoseconds) as i64,
+    let time = read_when(clock, clocksource::cycles);
+    (time.seconds * gnomon_vdso::cycles::SECOND + time.nanoseconds) as i64
+}
+
+/// Reads a clock from the page, as of a count.
+#[inline(always)]
+pub(super) fn read_at(clock: Clock, count: u64) -> Time {
+    read_when(clock, || count)
+}
+
+#[inline(always)]
+fn read_when(clock: Clock, count: impl Fn() -> u64) -> Time {
+    match read::read(pages().data, clock, |_mode| Some(count())) {
+        Some(time) => time,
         None => unreachable!("the kernel can read its own counter"),
     }
 }

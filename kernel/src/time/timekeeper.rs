@@ -15,7 +15,7 @@ use super::{
     steering::Steering,
 };
 use crate::{
-    abi::{Errno, Result},
+    abi::{ClockId, Errno, Result, Timespec},
     arch::{Hardware, Machine, Reference},
     sync::{Once, SpinLock, WaitQueue},
     trace::events,
@@ -31,26 +31,43 @@ pub const TICK: i64 = gnomon_vdso::clocks::TICK_NANOSECONDS as i64;
 /// one every [`TICK`]; the rest goes into the precision of the speed, which is then below a billionth.
 const SPAN: u64 = 2;
 
-/// The clocks of the host.
+/// The clocks of the host. Their numbers are the ids that programs know them by, so that no table is needed from one to
+/// the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HostClock {
     /// Time of day.
-    Realtime,
+    Realtime = 0,
     /// Time of day at the last tick.
-    RealtimeCoarse,
+    RealtimeCoarse = 5,
     /// Since boot, never set.
-    Monotonic,
+    Monotonic = 1,
     /// The same at the last tick.
-    MonotonicCoarse,
+    MonotonicCoarse = 6,
     /// The counter itself, never adjusted.
-    MonotonicRaw,
+    MonotonicRaw = 4,
     /// As monotonic, and it would go on in a suspended machine.
-    Boottime,
+    Boottime = 7,
     /// Atomic time: time of day without leap seconds.
-    Tai,
+    Tai = 11,
 }
 
 impl HostClock {
+    /// The one that programs know by this id, if it is one of the host's.
+    #[inline(always)]
+    pub const fn with_id(id: ClockId) -> Option<Self> {
+        Some(match id {
+            ClockId::REALTIME => Self::Realtime,
+            ClockId::MONOTONIC => Self::Monotonic,
+            ClockId::MONOTONIC_RAW => Self::MonotonicRaw,
+            ClockId::REALTIME_COARSE => Self::RealtimeCoarse,
+            ClockId::MONOTONIC_COARSE => Self::MonotonicCoarse,
+            ClockId::BOOTTIME => Self::Boottime,
+            ClockId::TAI => Self::Tai,
+            _ => return None,
+        })
+    }
+
+    #[inline(always)]
     fn on_page(self) -> Clock {
         match self {
             Self::Realtime => Clock::REALTIME,
@@ -257,6 +274,13 @@ pub fn initialize(source: Option<&str>) -> Result<()> {
 /// What a clock of the host shows, in nanoseconds.
 pub fn now(clock: HostClock) -> i64 {
     publish::read(clock.on_page())
+}
+
+/// What a clock of the host showed at a count that was taken just now.
+#[inline(always)]
+pub fn at(clock: HostClock, count: u64) -> Timespec {
+    let time = publish::read_at(clock.on_page(), count);
+    Timespec { seconds: time.seconds as i64, nanoseconds: time.nanoseconds as i64 }
 }
 
 /// The counter's ticks per second, to turn cycles spent into time.

@@ -20,13 +20,14 @@ const GENERAL_PROTECTION: u8 = 13;
 /// `si_code` of SIGSEGV for a page fault: SEGV_MAPERR to SEGV_PKUERR.
 const PAGE_FAULT_CODES: core::ops::RangeInclusive<i32> = 1..=4;
 
-/// What a host signal means. `None`: nothing, or only that the kernel is to look around.
-pub fn signal(thread: &mut Thread, signal: i32) -> Option<Trap> {
+/// What a host signal means; of a system call also its arguments. `None`: nothing, or only that the kernel is to look
+/// around.
+pub fn signal(thread: &mut Thread, signal: i32, arguments: &mut [usize; 6]) -> Option<Trap> {
     let form = FrameForm::get()?;
     let cause = form.cause(thread.slot());
     match signal {
         running::KICK => None,
-        libc::SIGSYS => Some(call(thread, form, &cause)),
+        libc::SIGSYS => Some(call(thread, form, &cause, arguments)),
         // (A frame the host could not read is SIGSEGV too, and not about the last page fault.)
         libc::SIGSEGV if cause.vector == PAGE_FAULT && PAGE_FAULT_CODES.contains(&cause.code) => {
             Some(Trap::PageFault {
@@ -49,7 +50,7 @@ pub fn signal(thread: &mut Thread, signal: i32) -> Option<Trap> {
 }
 
 /// A system call that arrived as a signal; or what looks like one to the host, and is none on the bare machine.
-fn call(thread: &mut Thread, form: &FrameForm, cause: &Cause) -> Trap {
+fn call(thread: &mut Thread, form: &FrameForm, cause: &Cause, arguments: &mut [usize; 6]) -> Trap {
     let mut registers = form.registers(thread.slot());
     if cause.address & !0xfff == VSYSCALL {
         // The host has already returned from there, as the function would have.
@@ -71,9 +72,7 @@ fn call(thread: &mut Thread, form: &FrameForm, cause: &Cause) -> Trap {
             error_code: 0x80 << 3 | 2,
         });
     }
-    Trap::Syscall {
-        number: registers.rax as i32 as isize as usize,
-        arguments: [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9]
-            .map(|argument| argument as usize),
-    }
+    *arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9]
+        .map(|argument| argument as usize);
+    Trap::Syscall { number: registers.rax as i32 as isize as usize }
 }

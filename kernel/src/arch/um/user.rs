@@ -37,6 +37,8 @@ pub struct Context {
     place: Place,
     /// The page of the fault it last stopped at, until it runs again.
     fault: Option<usize>,
+    /// Those of the system call it last stopped at.
+    arguments: [usize; 6],
 }
 
 /// Where its registers are.
@@ -87,13 +89,13 @@ impl UserMode for Context {
     fn new(entry: usize, stack: usize) -> Result<Self> {
         let registers =
             Registers { rip: entry as u64, rsp: stack as u64, rflags: FIXED_FLAGS, ..Registers::default() };
-        Ok(Self { place: Place::Kept(Kept::new(registers)?), fault: None })
+        Ok(Self { place: Place::Kept(Kept::new(registers)?), fault: None, arguments: [0; 6] })
     }
 
     fn duplicate(&mut self) -> Result<Self> {
         let mut copy = Kept::new(self.registers())?;
         self.save_extended_state(&mut copy.extended);
-        Ok(Self { place: Place::Kept(copy), fault: None })
+        Ok(Self { place: Place::Kept(copy), fault: None, arguments: [0; 6] })
     }
 
     /// The host process is made now, and of a new thread its host thread. Who executes a program takes its process along if
@@ -131,6 +133,10 @@ impl UserMode for Context {
                 })
             }
         }
+    }
+
+    fn arguments(&self) -> [usize; 6] {
+        self.arguments
     }
 
     fn set_result(&mut self, result: isize) {
@@ -231,10 +237,10 @@ impl Context {
     fn run_in(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<Trap, Lost> {
         self.settle_in(space).map_err(|_| Lost)?;
         let Place::Hosted(hosted) = &self.place else { return Err(Lost) };
-        let fault = &mut self.fault;
+        let (fault, arguments) = (&mut self.fault, &mut self.arguments);
         hosted.with_thread(|thread| {
             loop {
-                if let Some(trap) = advance(thread, space, fault)? {
+                if let Some(trap) = advance(thread, space, fault, arguments)? {
                     return Ok(trap);
                 }
             }
@@ -305,6 +311,7 @@ fn advance(
     thread: &mut Thread,
     space: &spin::Mutex<Space>,
     fault: &mut Option<usize>,
+    arguments: &mut [usize; 6],
 ) -> core::result::Result<Option<Trap>, Lost> {
     let host = thread.host();
     let mut operations = Vec::new();
@@ -326,17 +333,15 @@ fn advance(
     running::end();
     let Some(call) = stopped? else { return Ok(None) };
     let Some(signal) = call.signal() else {
-        return Ok(Some(Trap::Syscall {
-            number: call.number as isize as usize,
-            arguments: call.arguments.map(|argument| argument as usize),
-        }));
+        *arguments = call.arguments.map(|argument| argument as usize);
+        return Ok(Some(Trap::Syscall { number: call.number as isize as usize }));
     };
     if signal == 0 {
         // It did not get beyond the operations.
         make_up(thread, space, thread.result_of(operations.len()))?;
         return Ok(None);
     }
-    let trap = explain::signal(thread, signal);
+    let trap = explain::signal(thread, signal, arguments);
     if let Some(Trap::PageFault { address, access }) = trap {
         let page = address & !(PAGE_SIZE - 1);
         *fault = Some(page);

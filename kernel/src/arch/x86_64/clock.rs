@@ -62,10 +62,11 @@ pub fn counter() -> CycleCounter {
 /// the same.
 #[inline(always)]
 pub fn cycles() -> u64 {
-    let (low, high): (u32, u32);
+    // The instruction clears the upper halves.
+    let (low, high): (u64, u64);
     // SAFETY: reading the counter has no effects. Not `nomem`: the compiler must not move it across memory accesses.
-    unsafe { asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags)) };
-    u64::from(high) << 32 | u64::from(low)
+    unsafe { asm!("lfence", "rdtsc", out("rax") low, out("rdx") high, options(nostack, preserves_flags)) };
+    high << 32 | low
 }
 
 /// Sets the alarm, or takes it back.

@@ -20,8 +20,8 @@ pub struct Context {
     extended: ExtendedState,
     /// Whether this CPU's segment bases and extended registers are this program's.
     loaded: bool,
-    /// Whether `run` may go down at once. False when not loaded, and when `rip` has to be looked at first, which is always
-    /// but after a system call.
+    /// Whether `run` may go down at once. False when not loaded, as another program, with another page table, may have run
+    /// since; and when `rip` has to be looked at first, which is always but after a system call.
     ready: bool,
 }
 
@@ -62,29 +62,23 @@ impl UserMode for Context {
     #[inline(always)]
     fn run(&mut self, space: TableRoot) -> Trap {
         if !self.ready
-            && let Err(trap) = self.make_ready()
+            && let Err(trap) = self.make_ready(space)
         {
             return trap;
         }
-        enter_space(space);
-        // SAFETY: every page table maps the kernel's half; `make_ready` has looked at `rip`; the flags come from the
-        // program itself or went through `set_registers`.
+        // SAFETY: `make_ready` has put the page table in force, which maps the kernel's half, and looked at `rip`; the flags
+        // come from the program itself or went through `set_registers`.
         let reason = unsafe { entry::run(&mut self.frame) };
         if reason == entry::SYSCALL {
-            let registers = &self.frame.registers;
-            return Trap::Syscall {
-                number: registers.rax as usize,
-                arguments: [
-                    registers.rdi as usize,
-                    registers.rsi as usize,
-                    registers.rdx as usize,
-                    registers.r10 as usize,
-                    registers.r8 as usize,
-                    registers.r9 as usize,
-                ],
-            };
+            return Trap::Syscall { number: self.frame.registers.rax as usize };
         }
         self.interrupted(reason)
+    }
+
+    #[inline(always)]
+    fn arguments(&self) -> [usize; 6] {
+        let Registers { rdi, rsi, rdx, r10, r8, r9, .. } = self.frame.registers;
+        [rdi, rsi, rdx, r10, r8, r9].map(|register| register as usize)
     }
 
     #[inline(always)]
@@ -160,10 +154,11 @@ impl Drop for Context {
 }
 
 impl Context {
-    /// Brings into the processor what `park` put away, and looks at where the program is to go on. The fault for an address
-    /// that is not canonical is made up here, because IRET would take it in the kernel.
+    /// Brings into the processor what `park` put away, and the page table, and looks at where the program is to go on. The
+    /// fault for an address that is not canonical is made up here, because IRET would take it in the kernel.
     #[cold]
-    fn make_ready(&mut self) -> Result<(), Trap> {
+    fn make_ready(&mut self, space: TableRoot) -> Result<(), Trap> {
+        enter_space(space);
         if !self.loaded {
             self.extended.load();
             clear_selectors();
