@@ -7,7 +7,7 @@ use linux_raw_sys::errno as raw;
 pub type Result<T, E = Errno> = core::result::Result<T, E>;
 
 /// An error number, 1 to 4095. The numbers from 512 on never leave the kernel: they tell the return path how an
-/// interrupted call is to be restarted, signal(7).
+/// interrupted call is to be restarted, signal(7), or that one has not been made yet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Errno(u16);
 
@@ -38,6 +38,9 @@ impl Errno {
     pub const ERESTARTNOHAND: Self = Self(514);
     /// Interrupted: continue through restart_syscall(2) if no handler ran, else EINTR.
     pub const ERESTART_RESTARTBLOCK: Self = Self(516);
+
+    /// The call cannot be over at once: it is to be made anew as one that may wait.
+    pub const WOULD_WAIT: Self = Self(517);
 
     /// The error of this number, whether or not it has a name.
     pub const fn from_number(number: u16) -> Self {

@@ -344,10 +344,15 @@ pub trait UserMode: Sized + Send {
     fn extended_state_size() -> usize;
     /// The features in it: XCR0's bits, or 0 when it is FXSAVE's.
     fn extended_state_features() -> u64;
-    /// Copies it out, `extended_state_size` bytes.
-    fn save_extended_state(&mut self, into: &mut [u8]);
-    /// Replaces it: FXSAVE's 512 bytes or the whole. Errors: EINVAL when the processor would refuse it.
-    fn load_extended_state(&mut self, from: &[u8]) -> Result<()>;
+    /// Shows it, `extended_state_size` bytes.
+    fn show_extended_state<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> R;
+    /// Replaces it by what `fill` writes: FXSAVE's 512 bytes or the whole, as `length` says. Errors: those of `fill`; EINVAL
+    /// when the processor would refuse it. What it is then is not specified.
+    fn load_extended_state(
+        &mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()>;
     /// As a new program finds it.
     fn reset_extended_state(&mut self);
     /// Called when another task will run on this CPU: whatever of this context lives in the processor is put away.

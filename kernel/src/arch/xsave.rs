@@ -25,35 +25,37 @@ pub fn reset(state: &mut [u8]) {
     state[MXCSR..MXCSR + 4].copy_from_slice(&0x1f80_u32.to_le_bytes());
 }
 
-/// Takes over bytes that a program may have made up: FXSAVE's 512, or as many as `state` has. `features` are the parts in
-/// use here, as XCR0 has them.
+/// Looks at state that a program may have made up: FXSAVE's 512 bytes or more. `features` are the parts in use here, as
+/// XCR0 has them.
 ///
-/// Errors: EINVAL for any other length, and for what would make the processor fault: bits of MXCSR that do not exist, parts
-/// that are not in use here, the compacted form, a header whose reserved bytes are not zero. Nothing has changed then.
-pub fn replace(state: &mut [u8], from: &[u8], features: u64) -> Result<()> {
-    if from.len() != LEGACY_SIZE && from.len() != state.len() {
-        return Err(Errno::EINVAL.because("extended state has FXSAVE's 512 bytes or all that XSAVE writes"));
-    }
-    let word = |at: usize| u32::from_le_bytes([from[at], from[at + 1], from[at + 2], from[at + 3]]);
+/// Errors: EINVAL for what would make the processor fault: bits of MXCSR that do not exist, parts that are not in use here,
+/// the compacted form, a header whose reserved bytes are not zero.
+pub fn check(state: &[u8], features: u64) -> Result<()> {
+    let word = |at: usize| u32::from_le_bytes([state[at], state[at + 1], state[at + 2], state[at + 3]]);
     if word(MXCSR) & !mxcsr_mask() != 0 {
         return Err(Errno::EINVAL.because("MXCSR may only have bits that the processor has"));
     }
-    if from.len() > LEGACY_SIZE {
-        let (present, rest) = from[LEGACY_SIZE..LEGACY_SIZE + HEADER_SIZE].split_at(8);
-        let present = u64::from_le_bytes(present.try_into().expect("split at eight"));
-        if present & !features != 0 || rest.iter().any(|&byte| byte != 0) {
+    if state.len() > LEGACY_SIZE {
+        let header = &state[LEGACY_SIZE..LEGACY_SIZE + HEADER_SIZE];
+        let mut words = header
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().expect("a chunk has eight")));
+        let present = words.next().unwrap_or(0);
+        if present & !features != 0 || words.fold(0, |all, word| all | word) != 0 {
             return Err(
                 Errno::EINVAL.because("XSAVE's header may name only parts in use, and have nothing else")
             );
         }
     }
-    reset(state);
-    state[..from.len()].copy_from_slice(from);
-    if from.len() == LEGACY_SIZE && state.len() > LEGACY_SIZE {
-        // These two are here; all others start anew.
+    Ok(())
+}
+
+/// Of state that has been taken over, `length` bytes are there: with FXSAVE's alone, all other parts start anew.
+pub fn complete(state: &mut [u8], length: usize) {
+    if length == LEGACY_SIZE && state.len() > LEGACY_SIZE {
+        state[LEGACY_SIZE..].fill(0);
         state[LEGACY_SIZE..LEGACY_SIZE + 8].copy_from_slice(&LEGACY_FEATURES.to_le_bytes());
     }
-    Ok(())
 }
 
 /// The bits of MXCSR that the processor has: it says so in what FXSAVE and XSAVE write; zero stands for the first

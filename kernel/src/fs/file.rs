@@ -95,6 +95,11 @@ pub trait FileOperations: Any + Send + Sync {
         Err(Errno::EINVAL.because("this object cannot be written"))
     }
 
+    /// Whether a write of so many bytes that does not fail has written all of them.
+    fn writes_whole(&self, _length: usize) -> bool {
+        false
+    }
+
     /// Whether it has positions: if not, lseek, pread and pwrite are ESPIPE.
     fn positions(&self) -> Positions {
         Positions::None

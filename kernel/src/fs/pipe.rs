@@ -136,13 +136,15 @@ impl State {
         }
         while from.remaining() > 0 && self.free_pages() > 0 {
             let length = PAGE_SIZE.min(from.remaining());
-            let filled = reserve::check_for_contents().and_then(|()| PageRef::zeroed()).and_then(|page| {
-                // A page that could not be filled is not sent at all, as on Linux.
-                match from.take_page(&page, 0, length)? {
-                    end if end < length => Err(cut_short()),
-                    end => Ok(Chunk { page, start: 0, end }),
-                }
-            });
+            let filled =
+                reserve::check_for_contents().and_then(|()| PageRef::uninitialized()).and_then(|page| {
+                    // A page that could not be filled is not sent at all, as on Linux. What lies behind what was filled in
+                    // is never read.
+                    match from.take_page(&page, 0, length)? {
+                        end if end < length => Err(cut_short()),
+                        end => Ok(Chunk { page, start: 0, end }),
+                    }
+                });
             match filled {
                 Ok(chunk) => self.chunks.push_back(chunk),
                 Err(error) if done == 0 => return Err(error),
@@ -240,6 +242,10 @@ impl FileOperations for End {
         drop(state);
         self.pipe.changed.wake_readers();
         Ok(count)
+    }
+
+    fn writes_whole(&self, length: usize) -> bool {
+        length <= PAGE_SIZE
     }
 
     fn readiness(&self, _file: &File) -> Readiness {

@@ -347,7 +347,8 @@ impl PageRef {
         Ok(copy)
     }
 
-    fn uninitialized() -> Result<Self> {
+    /// A frame with whatever was there, for who shows nobody a byte that he has not written. Errors: ENOMEM.
+    pub(crate) fn uninitialized() -> Result<Self> {
         let frame = allocate_run(Account::General, 0).or_else(|| {
             // What is kept at hand to be quick.
             frames().give_back_cleared();

@@ -36,7 +36,7 @@ pub struct TimeNamespace {
     /// What will be frozen. Writers and freezing take turns here; the page is filled inside it.
     open: SpinLock<Offsets>,
     frozen: Once<Frozen>,
-    /// What its programs see as page 0; the initial namespace has the system's page there instead.
+    /// What its programs see as page 0, empty until it is frozen; the initial namespace has the system's page there instead.
     page: Option<PageRef>,
     /// Its place in the counts; the initial one has none.
     _charge: Option<Charge>,
@@ -83,7 +83,7 @@ impl TimeNamespace {
     pub fn create_like(&self, maker: &Credentials) -> Result<Arc<Self>> {
         let charge = Charge::new(Counted::Time, &maker.user_namespace, maker.euid)?;
         Ok(Arc::new(Self {
-            page: Some(PageRef::zeroed()?),
+            page: Some(PageRef::uninitialized()?),
             number: InodeNumber::allocate(),
             unique_id: number::next_unique_id(),
             owner: maker.user_namespace.clone(),

@@ -8,6 +8,7 @@
 
 use super::{offsets::Offsets, time::TimeNamespace};
 use crate::{
+    arch::PAGE_SIZE,
     mm::{frames::PageRef, special::SpecialSource},
     time::{image, publish},
 };
@@ -17,8 +18,9 @@ use gnomon_vdso::{
     write,
 };
 
-/// Fills a namespace's page, which is all zeros and which nobody has mapped yet.
+/// Fills a namespace's page, which nobody has mapped yet.
 pub fn fill(page: &PageRef, offsets: Offsets) {
+    page.fill(0..PAGE_SIZE, 0);
     // SAFETY: a whole frame, zeroed, which `page` keeps; the namespace's lock is held and nobody reads it before it is
     // frozen, after which nobody writes it.
     let data: &TimeData = unsafe { page.pointer().cast().as_ref() };

@@ -6,7 +6,7 @@
 //! every machine.)
 
 use super::SpinLock;
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::{
     future::poll_fn,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -25,9 +25,18 @@ pub struct WaitQueue {
 #[derive(Default)]
 struct Waiters {
     next: u64,
-    /// By order of arrival.
-    wakers: BTreeMap<u64, Waker>,
+    /// By order of arrival, so that a place is found by halving.
+    wakers: Vec<(u64, Waker)>,
 }
+
+impl Waiters {
+    fn find(&self, Place(place): Place) -> Option<usize> {
+        self.wakers.binary_search_by_key(&place, |(place, _)| *place).ok()
+    }
+}
+
+/// So many places stay allocated where nobody waits: who waits often then takes and gives back no memory.
+const FEW: usize = 4;
 
 /// How much has happened at a queue: for those who want to be told of what is new, and not of what is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +51,7 @@ impl WaitQueue {
     /// With nobody in it.
     pub const fn new() -> Self {
         Self {
-            waiters: SpinLock::new(Waiters { next: 0, wakers: BTreeMap::new() }),
+            waiters: SpinLock::new(Waiters { next: 0, wakers: Vec::new() }),
             reading: AtomicU32::new(0),
             writing: AtomicU32::new(0),
         }
@@ -68,8 +77,19 @@ impl WaitQueue {
     }
 
     fn wake(&self) {
-        let wakers = core::mem::take(&mut self.waiters.lock().wakers);
-        wakers.into_values().for_each(Waker::wake);
+        let mut waiters = self.waiters.lock();
+        if waiters.wakers.is_empty() {
+            return;
+        }
+        let mut woken = core::mem::take(&mut waiters.wakers);
+        drop(waiters);
+        woken.drain(..).for_each(|(_, waker)| waker.wake());
+        if woken.capacity() <= FEW {
+            let mut waiters = self.waiters.lock();
+            if waiters.wakers.capacity() == 0 {
+                core::mem::swap(&mut waiters.wakers, &mut woken);
+            }
+        }
     }
 
     /// How much has happened.
@@ -80,20 +100,22 @@ impl WaitQueue {
     /// Takes a place, a new one after having been woken, to be woken through `waker`.
     pub fn enter(&self, place: &mut Option<Place>, waker: &Waker) {
         let mut waiters = self.waiters.lock();
-        match place.and_then(|Place(place)| waiters.wakers.get_mut(&place)) {
-            Some(present) => present.clone_from(waker),
+        match place.and_then(|place| waiters.find(place)) {
+            Some(index) => waiters.wakers[index].1.clone_from(waker),
             None => {
                 let new = waiters.next;
                 waiters.next += 1;
-                waiters.wakers.insert(new, waker.clone());
+                waiters.wakers.push((new, waker.clone()));
                 *place = Some(Place(new));
             }
         }
     }
 
     /// Gives a place up.
-    pub fn leave(&self, Place(place): Place) {
-        let waker = self.waiters.lock().wakers.remove(&place);
+    pub fn leave(&self, place: Place) {
+        let mut waiters = self.waiters.lock();
+        let waker = waiters.find(place).map(|index| waiters.wakers.remove(index));
+        drop(waiters);
         drop(waker);
     }
 

@@ -82,6 +82,9 @@ async fn reading_later(caller: &mut Caller<'_>, file: &File, buffers: Buffers) -
         let into = buffers.destination(space);
         unless_again(into.and_then(|mut into| file.read_again(task, Some(since), &mut into)))
     };
+    if file.operations().patience(since).is_none() {
+        return wait::on(task, caller.user, queue, attempt).await?;
+    }
     loop {
         // What is being waited for may itself change how long to wait for more: termios(3), VTIME.
         let patience = file.operations().patience(since);
@@ -129,7 +132,7 @@ async fn writing<'a>(
             }
             return if done > 0 { Ok(done) } else { Err(error) };
         };
-        let attempt = queue.until(|| {
+        let attempt = || {
             if done == 0 {
                 match make() {
                     Ok(new) => source = new,
@@ -137,8 +140,8 @@ async fn writing<'a>(
                 }
             }
             unless_again(file.write(task, &mut source))
-        });
-        result = match wait::interruptible(task, user, attempt).await {
+        };
+        result = match wait::on(task, user, queue, attempt).await {
             Ok(result) => result,
             Err(_) if done > 0 => return Ok(done),
             Err(interrupted) => return Err(interrupted),
@@ -155,7 +158,22 @@ async fn writing_buffers(caller: &mut Caller<'_>, file: &File, buffers: Buffers)
     writing(caller.task, caller.user, file, || buffers.source(&caller.space)).await
 }
 
-/// read(2)
+/// read(2), where there is something to be read.
+pub fn read_now(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    address: usize,
+    length: usize,
+) -> Result<usize> {
+    let file = open_file(caller, descriptor)?;
+    file.must_be_readable()?;
+    match file.read(caller.task, &mut Destination::user(&caller.space, address, length)?) {
+        Err(Errno::EAGAIN) if may_wait(&file) => Err(Errno::WOULD_WAIT),
+        other => other,
+    }
+}
+
+/// read(2), after [`read_now`].
 pub async fn read(
     caller: &mut Caller<'_>,
     descriptor: Descriptor,
@@ -163,10 +181,32 @@ pub async fn read(
     length: usize,
 ) -> Result<usize> {
     let file = open_file(caller, descriptor)?;
-    reading(caller, &file, Buffers::One { address, length }).await
+    reading_later(caller, &file, Buffers::One { address, length }).await
 }
 
-/// write(2)
+/// write(2), where all of it goes at once or nothing.
+pub fn write_now(
+    caller: &mut Caller<'_>,
+    descriptor: Descriptor,
+    address: usize,
+    length: usize,
+) -> Result<usize> {
+    let file = open_file(caller, descriptor)?;
+    file.must_be_writable()?;
+    if may_wait(&file) && !file.operations().writes_whole(length) {
+        return Err(Errno::WOULD_WAIT);
+    }
+    match file.write(caller.task, &mut Source::user(&caller.space, address, length)?) {
+        Err(Errno::EAGAIN) if may_wait(&file) => Err(Errno::WOULD_WAIT),
+        Err(Errno::EPIPE) => {
+            caller.task.raise(Signal::SIGPIPE);
+            Err(Errno::EPIPE)
+        }
+        other => other,
+    }
+}
+
+/// write(2), after [`write_now`].
 pub async fn write(
     caller: &mut Caller<'_>,
     descriptor: Descriptor,

@@ -38,35 +38,22 @@ const WAITING: [(u32, Time); 5] = [
     (linux::FUTEX_WAIT_REQUEUE_PI, Time::Absolute),
 ];
 
-/// futex(2).
-///
-/// Errors, in this order: EFAULT and EINVAL for the time; ENOSYS; then those of the operation.
-pub async fn futex(
+/// futex(2), the operations that are over at once. Errors: ENOSYS; those of the operation.
+pub fn futex_now(
     caller: &mut Caller<'_>,
     address: usize,
     operation: u32,
     value: u32,
-    time_or_count: usize,
+    second_count: usize,
     second_address: usize,
     third: u32,
 ) -> Result<usize> {
     let shared = operation & PRIVATE == 0;
     let word = Word { address, shared };
     let second = Word { address: second_address, shared };
-    let command = operation & !(PRIVATE | REALTIME);
-    let time = WAITING.iter().find(|(waiting, _)| *waiting == command).map(|(_, time)| *time);
-    let deadline = match time.filter(|_| time_or_count != 0) {
-        Some(time) => Some(deadline(caller, time, operation & REALTIME != 0, time_or_count)?),
-        None => None,
-    };
-    if operation & REALTIME != 0 && time != Some(Time::Absolute) {
-        return Err(Errno::ENOSYS.because("this operation has no choice of clocks"));
-    }
-    let (first_count, second_count) = (value as i32, time_or_count as i32);
+    let (first_count, second_count) = (value as i32, second_count as i32);
     let space = &caller.space;
-    match command {
-        linux::FUTEX_WAIT => futex::wait(caller, word, value, ANY, deadline).await,
-        linux::FUTEX_WAIT_BITSET => futex::wait(caller, word, value, third, deadline).await,
+    match operation & !PRIVATE {
         linux::FUTEX_WAKE => futex::wake(space, word, first_count, ANY),
         linux::FUTEX_WAKE_BITSET => futex::wake(space, word, first_count, third),
         linux::FUTEX_REQUEUE => futex::requeue(space, word, second, first_count, second_count, None),
@@ -74,12 +61,45 @@ pub async fn futex(
             futex::requeue(space, word, second, first_count, second_count, Some(third))
         }
         linux::FUTEX_WAKE_OP => futex::wake_and_change(space, word, second, first_count, second_count, third),
-        linux::FUTEX_LOCK_PI | linux::FUTEX_LOCK_PI2 => futex::lock(caller, word, deadline, false).await,
-        linux::FUTEX_TRYLOCK_PI => futex::lock(caller, word, None, true).await,
         linux::FUTEX_UNLOCK_PI => futex::unlock(caller, word),
-        linux::FUTEX_WAIT_REQUEUE_PI => futex::wait_for_lock(caller, word, value, second, deadline).await,
         linux::FUTEX_CMP_REQUEUE_PI => {
             futex::requeue_to_lock(space, word, second, first_count, second_count, third)
+        }
+        _ => Err(Errno::WOULD_WAIT),
+    }
+}
+
+/// futex(2), the operations that may wait.
+///
+/// Errors, in this order: EFAULT and EINVAL for the time; ENOSYS; then those of the operation.
+pub async fn futex(
+    caller: &mut Caller<'_>,
+    address: usize,
+    operation: u32,
+    value: u32,
+    time_address: usize,
+    second_address: usize,
+    third: u32,
+) -> Result<usize> {
+    let shared = operation & PRIVATE == 0;
+    let word = Word { address, shared };
+    let command = operation & !(PRIVATE | REALTIME);
+    let time = WAITING.iter().find(|(waiting, _)| *waiting == command).map(|(_, time)| *time);
+    let deadline = match time.filter(|_| time_address != 0) {
+        Some(time) => Some(deadline(caller, time, operation & REALTIME != 0, time_address)?),
+        None => None,
+    };
+    if operation & REALTIME != 0 && time != Some(Time::Absolute) {
+        return Err(Errno::ENOSYS.because("this operation has no choice of clocks"));
+    }
+    match command {
+        linux::FUTEX_WAIT => futex::wait(caller, word, value, ANY, deadline).await,
+        linux::FUTEX_WAIT_BITSET => futex::wait(caller, word, value, third, deadline).await,
+        linux::FUTEX_LOCK_PI | linux::FUTEX_LOCK_PI2 => futex::lock(caller, word, deadline, false).await,
+        linux::FUTEX_TRYLOCK_PI => futex::lock(caller, word, None, true).await,
+        linux::FUTEX_WAIT_REQUEUE_PI => {
+            let lock = Word { address: second_address, shared };
+            futex::wait_for_lock(caller, word, value, lock, deadline).await
         }
         _ => Err(Errno::ENOSYS.because("this futex operation does not exist")),
     }

@@ -51,7 +51,7 @@ struct Table;
 
 impl SystemCalls for Table {
     #[inline(always)]
-    fn now(caller: &mut Caller<'_>, number: usize) -> Option<isize> {
+    fn now(caller: &mut Caller<'_>, number: usize) -> isize {
         table::now(caller, number)
     }
 

@@ -224,10 +224,12 @@ fn join(caller: &mut Caller<'_>, handles: &[Handle]) -> Result<usize> {
         caller.space.enter_namespace(namespaces.special_source());
         caller.task.set_namespaces(namespaces);
     }
-    if differs_in_power(&before, &credentials) {
-        caller.task.forget_parents_rights();
+    if !Arc::ptr_eq(&before, &credentials) {
+        if differs_in_power(&before, &credentials) {
+            caller.task.forget_parents_rights();
+        }
+        caller.task.set_credentials(credentials);
     }
-    caller.task.set_credentials(credentials);
     Ok(0)
 }
 

@@ -6,7 +6,9 @@
 //!
 //! There are two dispatches. Calls that are over at once are an array of thin functions, an adapter each, so that the
 //! shortest call pays for nothing but itself. Calls that may wait are a `match`: each handler is a future of its own type,
-//! and the match lets the compiler lay all of them out in the task's one future, without a box for each call.
+//! and the match lets the compiler lay all of them out in the task's one future, without a box for each call. Some are
+//! mostly over at once and sometimes wait; these have two handlers, `now FIRST | SECOND`: the second is called when the
+//! first says that it would have to wait, and has done nothing yet.
 
 use super::{
     Argument, Caller, adjusting, attributes, clocks, descriptors, epoll, file_io, file_locks, futex,
@@ -73,60 +75,60 @@ macro_rules! invoke {
 /// A call that is over at once, from the caller's registers to the result register.
 type Adapter = fn(&mut Caller<'_>) -> isize;
 
-/// The adapter of one row; those that wait have none.
+/// The adapter of one row; those that only wait share one.
 macro_rules! adapter {
     (now $handler:path, $count:tt) => {
-        Some(|caller| {
+        |caller| {
             let _arguments = caller.user.arguments();
             encoded(invoke!(now $handler, $count, caller, _arguments))
-        })
+        }
     };
-    (wait $handler:path, $count:tt) => { None };
+    (wait $handler:path, $count:tt) => { would_wait };
 }
 
-/// One row's arm among those that wait; the others are never asked for there.
+/// One row's arm among those that may wait; the others are never asked for there.
 macro_rules! waiting {
     (now $handler:path, $count:tt, $caller:ident, $a:ident) => { Err(Errno::ENOSYS) };
+    (now $now:path | $handler:path, $count:tt, $caller:ident, $a:ident) => { invoke!(now $handler, $count, $caller, $a).await };
     (wait $handler:path, $count:tt, $caller:ident, $a:ident) => { invoke!(now $handler, $count, $caller, $a).await };
 }
 
 macro_rules! table {
-    ($($number:literal $name:ident $kind:ident $handler:path, $count:tt, $support:literal;)*) => {
+    ($($number:literal $name:ident $kind:ident $handler:path $(| $waits:path)?, $count:tt, $support:literal;)*) => {
         /// Every call there is, in the order of their numbers.
         pub static ROWS: &[Row] =
             &[$(Row { number: $number, name: stringify!($name), support: $support }),*];
 
         /// Those that are over at once, by number.
-        static ADAPTERS: [Option<Adapter>; NUMBERS] = {
-            let mut adapters: [Option<Adapter>; NUMBERS] = [None; NUMBERS];
+        static ADAPTERS: [Adapter; NUMBERS] = {
+            let mut adapters: [Adapter; NUMBERS] = [would_wait; NUMBERS];
             $(adapters[$number] = adapter!($kind $handler, $count);)*
             adapters
         };
 
         /// Makes a system call that may wait, or that is not there.
         pub async fn wait(caller: &mut Caller<'_>, number: usize) -> Result<usize> {
-            count(number);
             let arguments = caller.user.arguments();
             match number {
-                $($number => waiting!($kind $handler, $count, caller, arguments),)*
+                $($number => waiting!($kind $handler $(| $waits)?, $count, caller, arguments),)*
                 _ => Err(unknown(number, caller)),
             }
         }
     };
 }
 
-/// Makes a system call that is over at once; `None` for the others.
+/// Makes a system call that is over at once; the others say that they would wait.
 #[inline(always)]
-pub fn now(caller: &mut Caller<'_>, number: usize) -> Option<isize> {
-    let adapter = (*ADAPTERS.get(number)?)?;
-    count(number);
-    Some(adapter(caller))
+pub fn now(caller: &mut Caller<'_>, number: usize) -> isize {
+    let (Some(adapter), Some(count)) = (ADAPTERS.get(number), COUNTS.get(number)) else {
+        return would_wait(caller);
+    };
+    count.store(count.load(Relaxed) + 1, Relaxed);
+    adapter(caller)
 }
 
-fn count(number: usize) {
-    if let Some(count) = COUNTS.get(number) {
-        count.store(count.load(Relaxed) + 1, Relaxed);
-    }
+fn would_wait(_caller: &mut Caller<'_>) -> isize {
+    Errno::WOULD_WAIT.to_result()
 }
 
 fn get<T: Argument>(register: usize) -> T {
@@ -145,8 +147,8 @@ fn unknown(number: usize, caller: &Caller<'_>) -> Errno {
 }
 
 table! {
-    0 read wait file_io::read, 3, "";
-    1 write wait file_io::write, 3, "";
+    0 read now file_io::read_now | file_io::read, 3, "";
+    1 write now file_io::write_now | file_io::write, 3, "";
     2 open wait paths::open, 3, "not O_TMPFILE";
     3 close now descriptors::close, 1, "";
     4 stat now metadata::stat, 2, "";
@@ -309,7 +311,7 @@ table! {
     199 fremovexattr now attributes::fsetxattr, 1, "EOPNOTSUPP";
     200 tkill now signals::tkill, 2, "";
     201 time now clocks::time, 1, "";
-    202 futex wait futex::futex, 6, "priorities count for nothing, so none is inherited";
+    202 futex now futex::futex_now | futex::futex, 6, "priorities count for nothing, so none is inherited";
     203 sched_setaffinity now scheduling::sched_setaffinity, 3, "";
     204 sched_getaffinity now scheduling::sched_getaffinity, 3, "";
     213 epoll_create now epoll::epoll_create, 1, "";

@@ -25,11 +25,11 @@ use core::{future::Future, pin::Pin, sync::atomic::Ordering::Relaxed};
 
 /// The system calls, as the folder `syscall` provides them.
 pub trait SystemCalls: 'static {
-    /// Makes one that is over at once; gives what it leaves in the result register ([`encoded`]). `None` for one that may
-    /// have to wait, or that is not there.
-    fn now(caller: &mut Caller<'_>, number: usize) -> Option<isize>;
+    /// Makes one that is over at once; gives what it leaves in the result register ([`encoded`]):
+    /// [`Errno::WOULD_WAIT`] for one that has to wait, or that is not there.
+    fn now(caller: &mut Caller<'_>, number: usize) -> isize;
 
-    /// Makes one of the others.
+    /// Makes one of those.
     fn wait(caller: &mut Caller<'_>, number: usize) -> impl Future<Output = Result<usize>> + Send;
 }
 
@@ -172,10 +172,13 @@ fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Pause {
             Trap::Syscall { number } => {
                 caller.came_at = came::<TIME>(task, CHARGED);
                 task.count_system_call();
-                let Some(result) = S::now(caller, number) else { return Pause::Call { number } };
+                let result = S::now(caller, number);
                 caller.user.set_result(result);
                 if needs_attention(task, result) {
-                    return Pause::Attention(Some(Finished { number, result }));
+                    return match result == Errno::WOULD_WAIT.to_result() {
+                        true => Pause::Call { number },
+                        false => Pause::Attention(Some(Finished { number, result })),
+                    };
                 }
                 continue;
             }
@@ -246,10 +249,12 @@ async fn attend_clock(caller: &mut Caller<'_>, finished: Option<Finished>) {
     }
 }
 
-/// Whether there is anything to look at after a call with this result: one that asks to be restarted is such a thing.
+/// Whether there is anything to look at after a call with this result: one that asks to be restarted, or to wait, is such
+/// a thing.
+#[inline(always)]
 fn needs_attention(task: &Task, result: isize) -> bool {
-    let restarts = Errno::ERESTART_RESTARTBLOCK.to_result()..=Errno::ERESTARTSYS.to_result();
-    restarts.contains(&result) || task.attention.is_wanted()
+    let internal = Errno::WOULD_WAIT.to_result()..=Errno::ERESTARTSYS.to_result();
+    internal.contains(&result) || task.attention.is_wanted()
 }
 
 /// Looks at everything that may be done before the program goes on: its end, stops, signals; and settles an interrupted
@@ -276,7 +281,9 @@ async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
             wait::turn(task, caller.user).await;
         } else if task.attention.has(attention::STOP) {
             stop::halt(task, caller.user).await;
-        } else if let Some(delivery) = take::next(task) {
+        } else if task.attention.has(attention::SIGNAL)
+            && let Some(delivery) = take::next(task)
+        {
             trace(task, Event::Handler { signal: delivery.signal });
             if let Some(call) = call.take() {
                 settle(caller, call, Some(&delivery.action));

@@ -9,6 +9,7 @@ use super::{Task, sched};
 use crate::{
     abi::{Errno, Result},
     arch::{UserContext, UserMode},
+    sync::WaitQueue,
     time::events::{self, Deadline},
 };
 use alloc::sync::Arc;
@@ -40,7 +41,34 @@ pub async fn until<F: Future>(
     deadline: Option<Deadline>,
     future: F,
 ) -> Result<Option<F::Output>> {
-    interruptible(task, user, events::before(deadline, future)).await
+    match deadline {
+        Some(_) => interruptible(task, user, events::before(deadline, future)).await,
+        None => interruptible(task, user, future).await.map(Some),
+    }
+}
+
+/// Like [`interruptible`], until what an object's queue tells of lets `attempt` give something. (The same as waiting for
+/// [`WaitQueue::until`], in one future instead of three.)
+pub async fn on<T>(
+    task: &Task,
+    user: &mut UserContext,
+    queue: &WaitQueue,
+    mut attempt: impl FnMut() -> Option<T>,
+) -> Result<T> {
+    let mut registration = queue.registration();
+    poll_fn(|context| {
+        // Register before looking: what happens in between then wakes us.
+        registration.renew(context.waker());
+        if let Some(value) = attempt() {
+            return Poll::Ready(Ok(value));
+        }
+        if task.interrupted() {
+            return Poll::Ready(Err(Errno::ERESTARTSYS));
+        }
+        user.park();
+        Poll::Pending
+    })
+    .await
 }
 
 /// Gives the CPU up for a turn, if another task could use it: sched_yield(2).

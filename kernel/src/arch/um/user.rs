@@ -177,16 +177,21 @@ impl UserMode for Context {
         form().map_or(0, FrameForm::features)
     }
 
-    fn save_extended_state(&mut self, into: &mut [u8]) {
-        match &mut self.place {
-            Place::Kept(kept) => into.copy_from_slice(&kept.extended),
-            Place::Hosted(hosted) => hosted.in_stub(|thread, form| form.save_extended(thread.slot(), into)),
-        }
+    fn show_extended_state<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> R {
+        let mut state = vec![0; Self::extended_state_size()];
+        self.save_extended_state(&mut state);
+        look(&state)
     }
 
-    fn load_extended_state(&mut self, from: &[u8]) -> Result<()> {
+    fn load_extended_state(
+        &mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
         let mut state = vec![0; Self::extended_state_size()];
-        xsave::replace(&mut state, from, Self::extended_state_features())?;
+        fill(&mut state[..length])?;
+        xsave::check(&state[..length], Self::extended_state_features())?;
+        xsave::complete(&mut state, length);
         self.put_extended_state(&state);
         Ok(())
     }
@@ -227,6 +232,13 @@ impl Hosted {
 }
 
 impl Context {
+    fn save_extended_state(&mut self, into: &mut [u8]) {
+        match &mut self.place {
+            Place::Kept(kept) => into.copy_from_slice(&kept.extended),
+            Place::Hosted(hosted) => hosted.in_stub(|thread, form| form.save_extended(thread.slot(), into)),
+        }
+    }
+
     fn put_extended_state(&mut self, state: &[u8]) {
         match &mut self.place {
             Place::Kept(kept) => kept.extended.copy_from_slice(state),

@@ -83,7 +83,7 @@ impl ExtendedState {
     pub fn load(&self) {
         let memory = self.0.as_ptr();
         let parts = features::get().extended_state.bits();
-        // SAFETY: what is here was stored by the processor, or checked by `xsave::replace` for all that it refuses.
+        // SAFETY: what is here was stored by the processor, or checked by `xsave::check` for all that it refuses.
         unsafe {
             if parts == 0 {
                 asm!("fxrstor64 [{}]", in(reg) memory, options(nostack, preserves_flags));
@@ -94,9 +94,17 @@ impl ExtendedState {
         }
     }
 
-    /// Takes over bytes that a program may have made up. Errors: as [`xsave::replace`].
-    pub fn replace(&mut self, from: &[u8]) -> Result<()> {
-        xsave::replace(self.bytes_mut(), from, features::get().extended_state.bits())
+    /// Takes over bytes that a program may have made up: FXSAVE's, or all. Errors: those of `fill`, and of
+    /// [`xsave::check`]; then it is as the processor starts.
+    pub fn replace(&mut self, length: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
+        let features = features::get().extended_state.bits();
+        let state = self.bytes_mut();
+        let result = fill(&mut state[..length]).and_then(|()| xsave::check(&state[..length], features));
+        match result {
+            Ok(()) => xsave::complete(state, length),
+            Err(_) => xsave::reset(state),
+        }
+        result
     }
 }
 

@@ -118,19 +118,23 @@ impl UserMode for Context {
         features::get().extended_state.bits()
     }
 
-    fn save_extended_state(&mut self, into: &mut [u8]) {
+    fn show_extended_state<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> R {
         if self.loaded {
             self.extended.store();
         }
-        into.copy_from_slice(self.extended.bytes());
+        look(self.extended.bytes())
     }
 
-    fn load_extended_state(&mut self, from: &[u8]) -> Result<()> {
-        self.extended.replace(from)?;
+    fn load_extended_state(
+        &mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        let result = self.extended.replace(length, fill);
         if self.loaded {
             self.extended.load();
         }
-        Ok(())
+        result
     }
 
     fn reset_extended_state(&mut self) {

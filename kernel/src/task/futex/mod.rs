@@ -28,7 +28,7 @@ use core::{
     task::{Context, Poll},
 };
 use inheriting::Heir;
-use queues::{Queues, Ticket};
+use queues::Queues;
 
 /// Everybody who waits. Taken outside an address space's lock and the run queue's. (One lock for all is the simple choice
 /// as long as one CPU runs; a table of locks by key is the usual one.)
@@ -60,8 +60,19 @@ impl Word {
     }
 }
 
+impl queues::Key for FutexKey {
+    fn spread(self) -> usize {
+        let (whose, address) = match self {
+            Self::Private(space, address) => (space as usize, address),
+            Self::Shared(object, offset) => ((object.device ^ object.inode << 6) as usize, offset as usize),
+        };
+        // Words lie at multiples of four; and those of threads often a page or more apart.
+        whose ^ address >> 2 ^ address >> 12
+    }
+}
+
 /// A place in a queue; given up when dropped.
-struct Place(Option<Ticket>);
+struct Place(Option<queues::Ticket<FutexKey>>);
 
 impl Place {
     /// Gives it up early; tells whether it had been woken.

@@ -4,8 +4,8 @@ use super::{
     action::ActionFlags,
     alternate_stack::AlternateStack,
     frame::{
-        self, Context, EXTENDED_LAYOUT, Frame, LEGACY_STATE, MachineContext, Placement, RED_ZONE,
-        STACK_SEGMENT,
+        self, Context, END_MAGIC, EXTENDED_LAYOUT, Frame, LEGACY_STATE, MachineContext, NOTE_AT, Placement,
+        RED_ZONE, STACK_SEGMENT, StateNote,
     },
     info::SignalInfo,
     take::Delivery,
@@ -15,7 +15,6 @@ use crate::{
     arch::{Registers, UserContext, UserMode},
     task::{Caller, attention},
 };
-use alloc::vec::Vec;
 
 /// What a handler must not change for the one it interrupted: flags that steer the processor rather than the program.
 /// Trap, direction and resume flag.
@@ -34,9 +33,9 @@ pub fn enter_handler(caller: &mut Caller<'_>, delivery: &Delivery) -> Result<()>
         let signals = caller.task.signals.lock();
         (signals.saved_mask.unwrap_or(signals.blocked), signals.alternate_stack, signals.last_fault)
     };
-    let state = framed_state(caller.user)?;
-    let placement = place(&registers, action.has(ActionFlags::ONSTACK), stack, state.len())?;
-    let features = UserContext::extended_state_features();
+    let (size, features) = (UserContext::extended_state_size(), UserContext::extended_state_features());
+    let framed_size = frame::framed_size(size, features);
+    let placement = place(&registers, action.has(ActionFlags::ONSTACK), stack, framed_size)?;
     let frame = Frame {
         restorer: action.restorer as u64,
         context: Context {
@@ -48,7 +47,7 @@ pub fn enter_handler(caller: &mut Caller<'_>, delivery: &Delivery) -> Result<()>
         },
         info: info.for_user(),
     };
-    caller.space.write_bytes(placement.extended_state, &state)?;
+    save_state(caller, placement.extended_state, size, features)?;
     caller.space.write(UserPointer::new(placement.frame), &frame)?;
 
     caller.user.set_registers(&Registers {
@@ -74,19 +73,15 @@ pub fn enter_handler(caller: &mut Caller<'_>, delivery: &Delivery) -> Result<()>
     Ok(())
 }
 
-fn framed_state(user: &mut UserContext) -> Result<Vec<u8>> {
-    let (size, features) = (UserContext::extended_state_size(), UserContext::extended_state_features());
-    let mut state = zeroed(frame::framed_size(size, features))?;
-    user.save_extended_state(&mut state[..size]);
-    frame::annotate(&mut state, features);
-    Ok(state)
-}
-
-fn zeroed(size: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
-    bytes.resize(size, 0);
-    Ok(bytes)
+/// Writes the extended state, with what says how much of it there is.
+fn save_state(caller: &mut Caller<'_>, at: usize, size: usize, features: u64) -> Result<()> {
+    let space = &caller.space;
+    caller.user.show_extended_state(|state| space.write_bytes(at, state))?;
+    if features == 0 {
+        return Ok(());
+    }
+    space.write(UserPointer::new(at.wrapping_add(NOTE_AT)), &StateNote::new(size, features))?;
+    space.write(UserPointer::new(at.wrapping_add(size)), &END_MAGIC)
 }
 
 /// Where the frame goes. Errors: EFAULT when it would not fit on the alternate stack: overrunning that would be worse.
@@ -132,19 +127,12 @@ fn restore_state(caller: &mut Caller<'_>, address: usize) -> Result<()> {
         return Ok(());
     }
     let (size, features) = (UserContext::extended_state_size(), UserContext::extended_state_features());
-    let mut state = zeroed(frame::framed_size(size, features))?;
-    let (legacy, rest) = state.split_at_mut(LEGACY_STATE);
-    caller.space.read_bytes(address, legacy)?;
-    if features == 0 {
-        return caller.user.load_extended_state(legacy);
-    }
-    if frame::announces(legacy, size) {
-        caller.space.read_bytes(address.wrapping_add(LEGACY_STATE), rest)?;
-        if frame::is_complete(&state) {
-            return caller.user.load_extended_state(&state[..size]);
-        }
-    }
-    caller.user.load_extended_state(&state[..LEGACY_STATE])
+    let space = &caller.space;
+    let is_whole = features != 0
+        && space.read::<StateNote>(UserPointer::new(address.wrapping_add(NOTE_AT)))?.announces(size)
+        && space.read::<u32>(UserPointer::new(address.wrapping_add(size)))? == END_MAGIC;
+    let length = if is_whole { size } else { LEGACY_STATE };
+    caller.user.load_extended_state(length, |state| space.read_bytes(address, state))
 }
 
 /// Kills with SIGSEGV a program whose stack or frame is no good, after giving its own handler for that a chance.

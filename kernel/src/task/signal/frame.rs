@@ -180,47 +180,35 @@ pub struct StateNote {
 /// Says that the note is there: FP_XSTATE_MAGIC1.
 const NOTE_MAGIC: u32 = 0x4650_5853;
 /// Says that all of the state is there: FP_XSTATE_MAGIC2, right behind it.
-const END_MAGIC: u32 = 0x4650_5845;
+pub const END_MAGIC: u32 = 0x4650_5845;
 /// Bytes of state that every x86-64 processor has.
 pub const LEGACY_STATE: usize = 512;
 /// Where the note is in it.
-const NOTE_AT: usize = 464;
+pub const NOTE_AT: usize = 464;
 
 /// Bytes that extended state takes in a frame, when the processor's has this size.
 pub const fn framed_size(state_size: usize, features: u64) -> usize {
     if features == 0 { state_size } else { state_size + size_of::<u32>() }
 }
 
-/// Writes the note and the mark at the end into a copy of the state that has `framed_size` bytes.
-pub fn annotate(framed: &mut [u8], features: u64) {
-    if features == 0 {
-        return;
+impl StateNote {
+    /// The note on so much state.
+    pub const fn new(state_size: usize, features: u64) -> Self {
+        Self {
+            magic: NOTE_MAGIC,
+            extended_size: framed_size(state_size, features) as u32,
+            features,
+            state_size: state_size as u32,
+            padding: [0; 7],
+        }
     }
-    let state_size = framed.len() - size_of::<u32>();
-    let note = StateNote {
-        magic: NOTE_MAGIC,
-        extended_size: framed.len() as u32,
-        features,
-        state_size: state_size as u32,
-        padding: [0; 7],
-    };
-    framed[NOTE_AT..LEGACY_STATE].copy_from_slice(note.as_bytes());
-    framed[state_size..].copy_from_slice(END_MAGIC.as_bytes());
-}
 
-/// Whether the note in these 512 bytes announces as much state as this processor has. If not, only they are restored.
-pub fn announces(legacy: &[u8], state_size: usize) -> bool {
-    let note = legacy.get(NOTE_AT..LEGACY_STATE).and_then(|bytes| StateNote::read_from_bytes(bytes).ok());
-    note.is_some_and(|note| {
-        note.magic == NOTE_MAGIC
-            && note.state_size as usize == state_size
-            && note.extended_size as usize == state_size + size_of::<u32>()
-    })
-}
-
-/// Whether the mark stands at the end of a state.
-pub fn is_complete(framed: &[u8]) -> bool {
-    framed.ends_with(END_MAGIC.as_bytes())
+    /// Whether it announces as much state as this processor has. If not, only the legacy part is restored.
+    pub const fn announces(&self, state_size: usize) -> bool {
+        self.magic == NOTE_MAGIC
+            && self.state_size as usize == state_size
+            && self.extended_size as usize == state_size + size_of::<u32>()
+    }
 }
 
 #[cfg(test)]
@@ -273,14 +261,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_complete_state_of_the_right_size_is_believed() {
-        let mut framed = vec![0; framed_size(2696, 7)];
-        assert!(!announces(&framed, 2696));
-        annotate(&mut framed, 7);
-        assert!(announces(&framed, 2696) && is_complete(&framed));
-        assert!(!announces(&framed, 2688));
-        *framed.last_mut().unwrap() ^= 1;
-        assert!(!is_complete(&framed));
+    fn only_a_note_of_the_right_size_is_believed() {
+        assert!(!StateNote::read_from_bytes(&[0; 48]).unwrap().announces(2696));
+        let note = StateNote::new(2696, 7);
+        assert_eq!((size_of::<StateNote>(), note.extended_size), (LEGACY_STATE - NOTE_AT, 2700));
+        assert!(note.announces(2696));
+        assert!(!note.announces(2688));
         assert_eq!(framed_size(512, 0), 512);
     }
 }
