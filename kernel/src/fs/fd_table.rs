@@ -68,10 +68,11 @@ impl FileTable {
 
     /// The open file, for doing something with it. Errors: EBADF, also for one opened with O_PATH.
     pub fn get(&self, descriptor: Descriptor) -> Result<Arc<File>> {
-        let file = self.get_any(descriptor)?;
-        match file.flags().contains(OpenFlags::PATH) {
+        let slots = self.slots.lock();
+        let slot = slots.get(descriptor.index()?).and_then(Option::as_ref).ok_or_else(closed)?;
+        match slot.file.flags().contains(OpenFlags::PATH) {
             true => Err(Errno::EBADF.because("a file opened with O_PATH is only a place")),
-            false => Ok(file),
+            false => Ok(slot.file.clone()),
         }
     }
 

@@ -126,6 +126,11 @@ pub trait FileOperations: Any + Send + Sync {
         None
     }
 
+    /// Whether `patience` may ever be anything.
+    fn can_lose_patience(&self) -> bool {
+        false
+    }
+
     /// When a read that waits since `_since` should be tried again though nothing happened, both in host monotonic
     /// nanoseconds: a terminal's VTIME, termios(3). `None`: it may wait for ever.
     fn patience(&self, _since: i64) -> Option<i64> {

@@ -398,6 +398,17 @@ impl PageRef {
         unsafe { self.pointer().add(offset).copy_to(NonNull::from_mut(into).cast(), into.len()) };
     }
 
+    /// A value as its bytes lie in the frame.
+    ///
+    /// # Panics
+    /// When a part of it would be beyond the page.
+    #[inline(always)]
+    pub fn value<T: zerocopy::FromBytes>(&self, offset: usize) -> T {
+        check_bounds(offset, size_of::<T>());
+        // SAFETY: in bounds of the frame, which this reference keeps; any bytes at all are a `T`.
+        unsafe { self.pointer().add(offset).cast::<T>().read_unaligned() }
+    }
+
     /// Copies bytes into the frame.
     ///
     /// # Panics

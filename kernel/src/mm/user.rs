@@ -73,6 +73,10 @@ impl AddressSpace {
         access: Access,
         mut act: impl FnMut(&PageRef, usize, Range<usize>),
     ) -> Result<usize> {
+        // Nearly always it is part of one page: then there is nothing to check.
+        if self.at_hand(address, length, access, |page, offset| act(page, offset, 0..length)).is_some() {
+            return Ok(length);
+        }
         check_range(address, length)?;
         let mut space = self.space.lock();
         let mut done = 0;
@@ -126,34 +130,42 @@ impl AddressSpace {
         })
     }
 
-    /// Hands `act` the page in which a value lies, and where in it; if it lies in one that is at hand, which is nearly
-    /// always: then nothing needs to be walked, or checked.
+    /// Hands `act` the page in which some bytes lie, and where in it, if they lie in one that was looked up lately: then
+    /// nothing needs to be walked, or checked.
     #[inline(always)]
-    fn at_hand<T, R>(
+    fn at_hand<R>(
         &self,
-        pointer: UserPointer<T>,
+        address: usize,
+        length: usize,
         access: Access,
         act: impl FnOnce(&PageRef, usize) -> R,
     ) -> Option<R> {
-        let offset = pointer.address() % PAGE_SIZE;
-        if offset + size_of::<T>() > PAGE_SIZE {
+        let offset = address % PAGE_SIZE;
+        if length > PAGE_SIZE - offset {
             return None;
         }
         let space = self.space.lock();
-        let page = space.mappings.at_hand(pointer.address() - offset, access)?;
+        let page = space.mappings.at_hand(address - offset, access)?;
         Some(act(&page, offset))
     }
 
     /// Reads a value. Errors: EFAULT.
     #[inline]
     pub fn read<T: FromBytes>(&self, pointer: UserPointer<T>) -> Result<T> {
+        let (address, length) = (pointer.address(), size_of::<T>());
+        match self.at_hand(address, length, Access::Read, |page, offset| page.value(offset)) {
+            Some(value) => Ok(value),
+            None => self.read_anywhere(address),
+        }
+    }
+
+    #[cold]
+    fn read_anywhere<T: FromBytes>(&self, address: usize) -> Result<T> {
         let mut value = MaybeUninit::<T>::zeroed();
         // SAFETY: as many bytes as the value has, all of them initialised with zeros, and borrowed nowhere else.
         let bytes =
             unsafe { core::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
-        if self.at_hand(pointer, Access::Read, |page, offset| page.read(offset, bytes)).is_none() {
-            self.read_bytes(pointer.address(), bytes)?;
-        }
+        self.read_bytes(address, bytes)?;
         // SAFETY: any bytes at all are a `T`.
         Ok(unsafe { value.assume_init() })
     }
@@ -161,7 +173,8 @@ impl AddressSpace {
     /// Writes a value. Errors: EFAULT.
     #[inline]
     pub fn write<T: IntoBytes + Immutable + Copy>(&self, pointer: UserPointer<T>, value: &T) -> Result<()> {
-        match self.at_hand(pointer, Access::Write, |page, offset| page.write(offset, value.as_bytes())) {
+        let (address, bytes) = (pointer.address(), value.as_bytes());
+        match self.at_hand(address, bytes.len(), Access::Write, |page, offset| page.write(offset, bytes)) {
             Some(()) => Ok(()),
             None => self.write_anywhere(pointer, *value),
         }

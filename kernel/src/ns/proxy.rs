@@ -70,6 +70,11 @@ impl Namespaces {
         Self::entered(target.clone())
     }
 
+    /// Whether any clock may show another time than the host's.
+    pub fn is_shifted(&self) -> bool {
+        self.time.page().is_some()
+    }
+
     /// What a program reads when the host's clock shows `host`.
     #[inline(always)]
     pub fn told(&self, clock: HostClock, host: Timespec) -> Timespec {

@@ -45,7 +45,7 @@ impl Buffers {
 }
 
 fn open_file(caller: &Caller<'_>, descriptor: Descriptor) -> Result<Arc<File>> {
-    caller.files()?.get(descriptor)
+    caller.file(descriptor)
 }
 
 /// An offset as a program gives it. Errors: EINVAL when negative.
@@ -76,15 +76,16 @@ async fn reading(caller: &mut Caller<'_>, file: &File, buffers: Buffers) -> Resu
 
 async fn reading_later(caller: &mut Caller<'_>, file: &File, buffers: Buffers) -> Result<usize> {
     let Some(queue) = file.wait_queue() else { return Err(Errno::EAGAIN) };
-    let since = time::now(HostClock::Monotonic);
     let (task, space) = (caller.task, &caller.space);
-    let attempt = || {
+    let attempt = |since| {
         let into = buffers.destination(space);
-        unless_again(into.and_then(|mut into| file.read_again(task, Some(since), &mut into)))
+        unless_again(into.and_then(|mut into| file.read_again(task, since, &mut into)))
     };
-    if file.operations().patience(since).is_none() {
-        return wait::on(task, caller.user, queue, attempt).await?;
+    if !file.operations().can_lose_patience() {
+        return wait::on(task, caller.user, queue, || attempt(None)).await?;
     }
+    let since = time::now(HostClock::Monotonic);
+    let attempt = || attempt(Some(since));
     loop {
         // What is being waited for may itself change how long to wait for more: termios(3), VTIME.
         let patience = file.operations().patience(since);
@@ -199,7 +200,9 @@ pub fn write_now(
     match file.write(caller.task, &mut Source::user(&caller.space, address, length)?) {
         Err(Errno::EAGAIN) if may_wait(&file) => Err(Errno::WOULD_WAIT),
         Err(Errno::EPIPE) => {
-            caller.task.raise(Signal::SIGPIPE);
+            if signals_broken_pipe(&file) {
+                caller.task.raise(Signal::SIGPIPE);
+            }
             Err(Errno::EPIPE)
         }
         other => other,

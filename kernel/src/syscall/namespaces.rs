@@ -166,7 +166,7 @@ fn unshared_namespaces(
 /// for a kind that is not the file's; for a pidfd EINVAL for a kind that is none, ESRCH when the process has exited,
 /// EPERM without permission to look into it; then those of joining.
 pub fn setns(caller: &mut Caller<'_>, descriptor: Descriptor, kind: i32) -> Result<usize> {
-    let file = caller.files()?.get(descriptor)?;
+    let file = caller.file(descriptor)?;
     if let Some(handle) = fs::nsfs::handle(&file) {
         if kind != 0 && kind as u32 != handle.clone_flag() {
             return Err(Errno::EINVAL.because("the file is not of this kind of namespace"));

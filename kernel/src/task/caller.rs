@@ -8,7 +8,7 @@ use super::{Task, wait};
 use crate::{
     abi::{Errno, Result},
     arch::UserContext,
-    fs::{fd_table::FileTable, path::PathContext},
+    fs::{Descriptor, File, fd_table::FileTable, path::PathContext},
     mm::AddressSpace,
     ns::{Credentials, Namespaces},
     time::events::Deadline,
@@ -35,6 +35,12 @@ impl Caller<'_> {
     /// Its open files.
     pub fn files(&self) -> Result<Arc<FileTable>> {
         self.task.files().ok_or_else(|| Errno::ESRCH.because(ENDING))
+    }
+
+    /// One of its open files. Errors: EBADF, also for one opened with O_PATH.
+    pub fn file(&self, descriptor: Descriptor) -> Result<Arc<File>> {
+        let found = self.task.with_files(|files| files.get(descriptor));
+        found.unwrap_or_else(|| Err(Errno::ESRCH.because(ENDING)))
     }
 
     /// Its root, working directory and umask.

@@ -16,16 +16,17 @@ use super::{
     vfork::Release,
 };
 use crate::{
-    abi::TaskId,
+    abi::{TaskId, Timespec},
     fs::{fd_table::FileTable, path::PathContext},
     mm::AddressSpace,
     ns::{Access, Credentials, Namespaces, user::UserNamespace},
     sync::SpinLock,
+    time::HostClock,
 };
 use alloc::sync::Arc;
 use core::{
     fmt,
-    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 /// A task.
@@ -39,8 +40,10 @@ pub struct Task {
     pub(super) cpu_time: CpuTime,
     /// The scheduler's part.
     pub(super) schedule: Schedule,
-    /// Nothing is taken inside it, and nothing in it is dropped inside it.
+    /// Nothing but a file table's slots is taken inside it, and nothing in it is dropped inside it.
     resources: SpinLock<Resources>,
+    /// Whether its clocks show another time than the host's: who reads one where they do not need not look further.
+    is_shifted: AtomicBool,
     /// As `resources`.
     credentials: SpinLock<Arc<Credentials>>,
     /// As `resources`. Whose task it is: changes with the real user id.
@@ -143,6 +146,9 @@ impl Task {
             system_calls: AtomicU64::new(0),
             cpu_time: CpuTime::default(),
             schedule: Schedule::default(),
+            is_shifted: AtomicBool::new(
+                resources.namespaces.as_ref().is_some_and(|bundle| bundle.is_shifted()),
+            ),
             resources: SpinLock::new(resources),
             membership: SpinLock::new(Membership::new(credentials.uid)),
             credentials: SpinLock::new(credentials),
@@ -259,6 +265,22 @@ impl Task {
         self.resources.lock().namespaces.clone()
     }
 
+    /// What it is told when a clock of the host shows `host`.
+    #[inline(always)]
+    pub fn told(&self, clock: HostClock, host: Timespec) -> Timespec {
+        if self.is_shifted.load(Relaxed) { self.told_inside(clock, host) } else { host }
+    }
+
+    #[inline(never)]
+    fn told_inside(&self, clock: HostClock, host: Timespec) -> Timespec {
+        self.with_namespaces(|namespaces| namespaces.told(clock, host)).unwrap_or(host)
+    }
+
+    /// Looks at its open files without taking a share of them. Nothing but their table may be locked in `look`.
+    pub fn with_files<R>(&self, look: impl FnOnce(&FileTable) -> R) -> Option<R> {
+        self.resources.lock().files.as_deref().map(look)
+    }
+
     /// Looks at its namespaces without taking a share of them. Nothing may be locked in `look`.
     pub fn with_namespaces<R>(&self, look: impl FnOnce(&Namespaces) -> R) -> Option<R> {
         self.resources.lock().namespaces.as_deref().map(look)
@@ -286,6 +308,7 @@ impl Task {
 
     /// Replaces its namespaces.
     pub fn set_namespaces(&self, namespaces: Arc<Namespaces>) {
+        self.is_shifted.store(namespaces.is_shifted(), Relaxed);
         let before = self.resources.lock().namespaces.replace(namespaces);
         drop(before);
     }

@@ -251,6 +251,10 @@ impl FileOperations for TerminalFile {
         Some(&self.terminal.changed)
     }
 
+    fn can_lose_patience(&self) -> bool {
+        true
+    }
+
     fn patience(&self, since: i64) -> Option<i64> {
         self.terminal.state.lock().patience(since)
     }

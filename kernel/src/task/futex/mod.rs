@@ -92,7 +92,11 @@ impl Place {
     ) -> Poll<Result<()>> {
         let mut queues = QUEUES.lock();
         if let Some(ticket) = self.0 {
-            return if queues.was_woken(ticket) { Poll::Ready(Ok(())) } else { Poll::Pending };
+            if !queues.was_woken(ticket) {
+                return Poll::Pending;
+            }
+            self.0 = None;
+            return Poll::Ready(Ok(()));
         }
         match space.with_atomic_u32(word.address, false, |value| value.load(Acquire)) {
             Ok(value) if value == expected => {

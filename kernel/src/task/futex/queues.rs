@@ -85,7 +85,7 @@ impl<K: Key, H> Queues<K, H> {
 
     /// Who is first to inherit in a queue.
     pub fn first_heir(&self, key: K) -> Option<&H> {
-        self.heirs_in(key).next()
+        if self.heirs == 0 { None } else { self.heirs_in(key).next() }
     }
 
     /// Whether anybody in a queue is no heir.
@@ -134,7 +134,7 @@ impl<K: Key, H> Queues<K, H> {
     /// Takes a waiter out. There is one at this index.
     fn take(&mut self, key: K, index: usize) -> Option<Waiter<K, H>> {
         let queue = self.queue_mut(key);
-        let waiter = queue.remove(index)?;
+        let waiter = if index == 0 { queue.pop_front() } else { queue.remove(index) }?;
         if queue.is_empty() && queue.capacity() > FEW {
             *queue = VecDeque::new();
         }
