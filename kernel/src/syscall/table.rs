@@ -377,10 +377,10 @@ table! {
     306 syncfs now file_io::syncfs, 1, "";
     308 setns now namespaces::setns, 2, "time and user namespaces, by nsfs file and by pidfd";
     309 getcpu now scheduling::getcpu, 2, "";
-    314 sched_setattr now scheduling::sched_setattr, 3, "kept and reported";
-    315 sched_getattr now scheduling::sched_getattr, 4, "";
     310 process_vm_readv wait remote_memory::process_vm_readv, 6, "";
     311 process_vm_writev wait remote_memory::process_vm_writev, 6, "";
+    314 sched_setattr now scheduling::sched_setattr, 3, "kept and reported";
+    315 sched_getattr now scheduling::sched_getattr, 4, "";
     316 renameat2 now paths::renameat2, 5, "not RENAME_WHITEOUT";
     317 seccomp now process::seccomp, 0, "always EINVAL";
     318 getrandom now file_io::getrandom, 3, "";

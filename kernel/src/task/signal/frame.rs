@@ -214,7 +214,6 @@ impl StateNote {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
     use core::mem::offset_of;
 
     #[test]
