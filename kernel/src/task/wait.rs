@@ -56,7 +56,14 @@ pub async fn on<T>(
     mut attempt: impl FnMut() -> Option<T>,
 ) -> Result<T> {
     let mut registration = queue.registration();
+    let mut was_woken = false;
     poll_fn(|context| {
+        // Who has been woken mostly finds what it waited for, and then needs no new place.
+        if core::mem::replace(&mut was_woken, true)
+            && let Some(value) = attempt()
+        {
+            return Poll::Ready(Ok(value));
+        }
         // Register before looking: what happens in between then wakes us.
         registration.renew(context.waker());
         if let Some(value) = attempt() {
