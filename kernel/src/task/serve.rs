@@ -173,13 +173,14 @@ fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Pause {
                 caller.came_at = came::<TIME>(task, CHARGED);
                 task.count_system_call();
                 let result = S::now(caller, number);
-                caller.user.set_result(result);
                 if needs_attention(task, result) {
-                    return match result == Errno::WOULD_WAIT.to_result() {
-                        true => Pause::Call { number },
-                        false => Pause::Attention(Some(Finished { number, result })),
-                    };
+                    if result == Errno::WOULD_WAIT.to_result() {
+                        return Pause::Call { number };
+                    }
+                    caller.user.set_result(result);
+                    return Pause::Attention(Some(Finished { number, result }));
                 }
+                caller.user.set_result(result);
                 continue;
             }
             Trap::PageFault { address, access } => {

@@ -152,8 +152,9 @@ impl<K: Key, H> Queues<K, H> {
             && let Some(waiter) = self.queue(key).get(index)
         {
             if waiter.at.key == key && waiter.bitset & bitset != 0 {
+                let Some(waiter) = self.take(key, index) else { break };
+                waiter.waker.wake();
                 count += 1;
-                self.take(key, index).map(|waiter| waiter.waker.wake());
             } else {
                 index += 1;
             }
