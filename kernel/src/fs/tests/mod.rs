@@ -20,7 +20,8 @@ use crate::{
     sync::{Once, SpinLock},
     time,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{format, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Somebody with credentials and limits, who notes the signals it is sent.
 pub struct Somebody {
@@ -110,11 +111,18 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// Mounted at a place of its own in the first one, for only what is in that one can be mounted on.
     pub fn new() -> Self {
+        static TREES: AtomicU32 = AtomicU32::new(0);
         prepare();
         let file_system = TemporaryFileSystem::with_permissions("tmpfs", 0o755);
         let root = file_system.root().clone();
-        Self { root: Mount::new(file_system, root, b"none", MountFlags::empty()).top() }
+        let mount = Mount::new(file_system, root, b"none", MountFlags::empty());
+        let first = Self { root: mount::root() };
+        let name = format!("/{}", TREES.fetch_add(1, Relaxed));
+        first.directory(&name);
+        mount::attach(&mount, first.find(&name).unwrap()).unwrap();
+        Self { root: mount.top() }
     }
 
     /// A walk of somebody's through it.
