@@ -16,6 +16,7 @@ mod command_line;
 mod debian_programs;
 mod demonstration;
 mod front_door;
+mod full_screen;
 mod initrd;
 mod instructions;
 mod memory;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         panic::scenarios(),
         demonstration::scenarios(),
         shell::scenarios(),
+        full_screen::scenarios(),
         initrd::scenarios(),
         memory::scenarios(),
         debian_programs::scenarios(),
