@@ -55,6 +55,7 @@ const RULES: [Rule; 6] = [
             // The namespace's page, the offsets in it, and the order of the pages.
             "ns/vvar.rs",
             "ns/offsets.rs",
+            "ns/time.rs",
             "ns/translate.rs",
             "ns/absent.rs",
             // Who carries the image and fits it to the processor, and who places it.
