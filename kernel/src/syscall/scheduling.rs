@@ -1,13 +1,14 @@
 //! Who runs when and where: policies, priorities and affinity, sched(7).
 //!
-//! They are checked, kept and reported as on Linux; the scheduler itself is fair to all ([`task::sched`]).
+//! Here they are checked, kept and reported, as on Linux; what they bring about is [`task::sched`]'s and
+//! [`task::policy`]'s. Affinity means nothing while one CPU runs.
 
 use super::Caller;
 use crate::{
     abi::{Errno, Result, TaskId, Timespec, UserPointer, linux},
     arch::{Hardware, Machine, PAGE_SIZE},
     ns::Capability,
-    task::{self, Process, Resource, Task, sched::Policy, table},
+    task::{self, Process, Resource, Task, policy::Policy, table},
     time::TICK,
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -143,11 +144,11 @@ pub fn sched_get_priority_min(_caller: &mut Caller<'_>, policy: i32) -> Result<u
     priorities(policy).map(|(lowest, _)| lowest as usize)
 }
 
-/// sched_rr_get_interval(2): a tick, as for everybody; 0, which means no end, with SCHED_FIFO. Errors: EINVAL, ESRCH,
+/// sched_rr_get_interval(2): a task's slice; 0, which means no end, with SCHED_FIFO. Errors: EINVAL, ESRCH,
 /// EFAULT.
 pub fn sched_rr_get_interval(caller: &mut Caller<'_>, id: i32, into: UserPointer<Timespec>) -> Result<usize> {
     let policy = task_of(caller, id)?.policy();
-    let slice = if policy.policy == linux::SCHED_FIFO { 0 } else { TICK };
+    let slice = if policy.has_slices() { TICK * i64::from(policy.share().ticks) } else { 0 };
     caller.space.write(into, &Timespec::from_nanoseconds(slice))?;
     Ok(0)
 }

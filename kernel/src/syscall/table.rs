@@ -272,10 +272,10 @@ table! {
     137 statfs now metadata::statfs, 2, "";
     138 fstatfs now metadata::fstatfs, 2, "";
     140 getpriority now scheduling::getpriority, 2, "";
-    141 setpriority now scheduling::setpriority, 3, "kept and reported";
-    142 sched_setparam now scheduling::sched_setparam, 2, "kept and reported";
+    141 setpriority now scheduling::setpriority, 3, "";
+    142 sched_setparam now scheduling::sched_setparam, 2, "";
     143 sched_getparam now scheduling::sched_getparam, 2, "";
-    144 sched_setscheduler now scheduling::sched_setscheduler, 3, "kept and reported; no SCHED_DEADLINE";
+    144 sched_setscheduler now scheduling::sched_setscheduler, 3, "no SCHED_DEADLINE";
     145 sched_getscheduler now scheduling::sched_getscheduler, 1, "";
     146 sched_get_priority_max now scheduling::sched_get_priority_max, 1, "";
     147 sched_get_priority_min now scheduling::sched_get_priority_min, 1, "";
@@ -311,7 +311,7 @@ table! {
     199 fremovexattr now attributes::fsetxattr, 1, "EOPNOTSUPP";
     200 tkill now signals::tkill, 2, "";
     201 time now clocks::time, 1, "";
-    202 futex now futex::futex_now | futex::futex, 6, "priorities count for nothing, so none is inherited";
+    202 futex now futex::futex_now | futex::futex, 6, "no priority is inherited; who came first is woken first";
     203 sched_setaffinity now scheduling::sched_setaffinity, 3, "";
     204 sched_getaffinity now scheduling::sched_getaffinity, 3, "";
     213 epoll_create now epoll::epoll_create, 1, "";
@@ -379,7 +379,7 @@ table! {
     309 getcpu now scheduling::getcpu, 2, "";
     310 process_vm_readv wait remote_memory::process_vm_readv, 6, "";
     311 process_vm_writev wait remote_memory::process_vm_writev, 6, "";
-    314 sched_setattr now scheduling::sched_setattr, 3, "kept and reported";
+    314 sched_setattr now scheduling::sched_setattr, 3, "no SCHED_DEADLINE";
     315 sched_getattr now scheduling::sched_getattr, 4, "";
     316 renameat2 now paths::renameat2, 5, "not RENAME_WHITEOUT";
     317 seccomp now process::seccomp, 0, "always EINVAL";

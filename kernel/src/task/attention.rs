@@ -25,6 +25,8 @@ pub const MASK: Cause = Cause(8);
 pub const CLOCK: Cause = Cause(16);
 /// The program touched a page that there is no memory for.
 pub const MEMORY: Cause = Cause(32);
+/// A task of a higher rank could run.
+pub const TURN: Cause = Cause(64);
 
 impl Attention {
     /// Whether there is anything.

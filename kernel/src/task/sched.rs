@@ -4,24 +4,32 @@
 //! kernel stack. What makes a task runnable is being woken, and its waker is the task itself: the queue is a list linked
 //! through the tasks, so waking allocates nothing and cannot fail.
 //!
-//! The order is round robin: whoever is woken goes to the end, and a timer tick (4 ms) takes the CPU from a program when
-//! others wait. Policies and priorities, sched(7), are kept and reported but change nothing: with a queue this short in
-//! practice, what they would buy does not pay for the room they take.
+//! The order is by rank ([`Policy::rank`]): a real-time task runs before every task of a lower rank, and takes the CPU when
+//! it is woken, at the latest when the program that has it would go on. Within a rank the order is round robin: whoever is
+//! woken goes to the end, and a timer tick (4 ms) takes the CPU from a program when others wait, except with SCHED_FIFO.
+//! Nice values make slices longer, or have a task passed over for some rounds after a slice.
+//!
+//! Real-time programs that never wait leave others 50 ms of each second, as Linux' do: somebody has to be able to end
+//! them. A real-time task that waits for another of a lower rank lends it nothing: no priority is inherited.
 
-use super::Task;
+use super::{
+    Task, attention,
+    policy::Policy,
+    run_queue::{Place, RunQueue},
+};
 use crate::{
-    abi::linux,
     arch::{Hardware, Interrupts, MAX_CPUS, Machine},
     fs::console,
     sync::{PerCpu, SpinLock},
-    time::{self, clocksource, events, virtual_time},
+    time::{self, TICK, clocksource, events, timekeeper, virtual_time},
     trace::events::{Event, record},
 };
 use alloc::{boxed::Box, sync::Arc, task::Wake};
 use core::{
+    cmp::Ordering::{Equal, Greater, Less},
     future::{Future, poll_fn},
     pin::Pin,
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     task::{Context, Poll, Waker},
 };
 
@@ -40,7 +48,11 @@ pub struct Schedule {
     /// It has come to a halt because its process was stopped.
     stopped: AtomicBool,
     /// The task behind it in the queue. Taken inside the queue's lock.
-    next: SpinLock<Option<Arc<Task>>>,
+    pub(super) next: SpinLock<Option<Arc<Task>>>,
+    /// Its rank, and in the lower half for how many rounds it is passed over: one word, as it is 0 for most.
+    standing: AtomicU32,
+    /// Ticks it has had of its slice.
+    ticks: AtomicU32,
     /// It is about to give the CPU up because it was told to, not because it has to wait.
     preempted: AtomicBool,
     /// Times it gave the CPU up.
@@ -49,7 +61,42 @@ pub struct Schedule {
     involuntary_switches: AtomicU64,
 }
 
+/// The half of [`Schedule`]'s standing that is the rank.
+const RANK_SHIFT: u32 = 16;
+
 impl Schedule {
+    /// That of a task with this policy.
+    pub fn new(policy: Policy) -> Self {
+        Self { standing: AtomicU32::new(policy.rank() << RANK_SHIFT), ..Self::default() }
+    }
+
+    /// Its policy's rank.
+    pub fn rank(&self) -> u32 {
+        self.standing.load(Relaxed) >> RANK_SHIFT
+    }
+
+    /// Whether it is a real-time task or one to be passed over.
+    pub fn is_special(&self) -> bool {
+        self.standing.load(Relaxed) != 0
+    }
+
+    /// Whether it is to be passed over this time.
+    pub fn is_passed_over(&self) -> bool {
+        let passed = |standing: u32| (0 < standing && standing < 1 << RANK_SHIFT).then(|| standing - 1);
+        self.standing.fetch_update(Relaxed, Relaxed, passed).is_ok()
+    }
+
+    /// Counts a tick; true when that ends the slice.
+    fn ends_slice(&self, policy: Policy) -> bool {
+        let share = policy.share();
+        if self.ticks.fetch_add(1, Relaxed) + 1 < share.ticks {
+            return false;
+        }
+        self.ticks.store(0, Relaxed);
+        self.standing.store(policy.rank() << RANK_SHIFT | share.rounds_without, Relaxed);
+        true
+    }
+
     /// Whether it has a CPU now.
     pub fn is_running(&self) -> bool {
         self.running.load(Relaxed)
@@ -76,34 +123,9 @@ impl Schedule {
 }
 
 /// The tasks that could run. Taken inside any other lock; inside it only a task's `next` is.
-static QUEUE: SpinLock<Queue> = SpinLock::new(Queue { first: None, last: None });
+static QUEUE: SpinLock<RunQueue> = SpinLock::new(RunQueue::new());
 /// How many there are in it: to be seen without the lock.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
-
-struct Queue {
-    first: Option<Arc<Task>>,
-    last: Option<Arc<Task>>,
-}
-
-impl Queue {
-    fn push(&mut self, task: Arc<Task>) {
-        match self.last.replace(task.clone()) {
-            Some(last) => *last.schedule.next.lock() = Some(task),
-            None => self.first = Some(task),
-        }
-        WAITING.fetch_add(1, Relaxed);
-    }
-
-    fn pop(&mut self) -> Option<Arc<Task>> {
-        let task = self.first.take()?;
-        self.first = task.schedule.next.lock().take();
-        if self.first.is_none() {
-            self.last = None;
-        }
-        WAITING.fetch_sub(1, Relaxed);
-        Some(task)
-    }
-}
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
@@ -117,9 +139,36 @@ impl Wake for Task {
 
 /// Makes a task look again at what it waits for.
 pub fn wake(task: &Arc<Task>) {
-    if !task.schedule.queued.swap(true, Relaxed) {
-        QUEUE.lock().push(task.clone());
+    if enqueue(task, Place::Back) && task.schedule.rank() != 0 {
+        interrupt_current();
     }
+}
+
+/// False: it was in the queue already.
+fn enqueue(task: &Arc<Task>, place: Place) -> bool {
+    let is_new = !task.schedule.queued.swap(true, Relaxed);
+    if is_new {
+        QUEUE.lock().push(task.clone(), place);
+        WAITING.fetch_add(1, Relaxed);
+    }
+    is_new
+}
+
+/// Has the task that runs look whether it is still its turn, before its program goes on.
+#[cold]
+fn interrupt_current() {
+    if let Some(current) = current() {
+        current.attention.set(attention::TURN);
+    }
+}
+
+/// Brings a task's place in line with its policy, which has changed.
+pub fn policy_changed(task: &Task, policy: Policy) {
+    let mut queue = QUEUE.lock();
+    task.schedule.standing.store(policy.rank() << RANK_SHIFT, Relaxed);
+    queue.sort();
+    drop(queue);
+    interrupt_current();
 }
 
 /// Gives a new task its work, and the CPU when it is its turn.
@@ -133,15 +182,69 @@ pub fn others_wait() -> bool {
     WAITING.load(Relaxed) != 0
 }
 
-/// Gives the CPU up, if another task could use it. `involuntarily`: because it was taken away.
-pub async fn yield_now(task: &Arc<Task>, involuntarily: bool) {
+/// Whether a task that waits has a higher rank than this one, which runs.
+pub fn is_outranked(task: &Task) -> bool {
+    !is_throttled() && QUEUE.lock().first_rank().is_some_and(|rank| rank > task.schedule.rank())
+}
+
+/// After an interrupt: the place to which the task that runs must go, as others wait; `None`: it goes on.
+pub fn turn_ends(task: &Task) -> Option<Place> {
+    let rank = task.schedule.rank();
+    let queue = QUEUE.lock();
+    let (first, last) = queue.first_rank().zip(queue.last_rank())?;
+    drop(queue);
+    let throttled = count_real_time(rank, last);
+    match first.cmp(&rank) {
+        Greater if !throttled => Some(Place::Front),
+        _ if throttled && rank != 0 => Some(Place::Front),
+        Less => None,
+        // While real-time tasks have to wait, the others have turns among themselves.
+        Equal | Greater => {
+            let policy = task.policy();
+            (policy.has_slices() && task.schedule.ends_slice(policy)).then_some(Place::Back)
+        }
+    }
+}
+
+/// Ticks that real-time tasks had while others waited; from [`REAL_TIME_LIMIT`] up to a second's, it is the others' turn.
+static REAL_TIME_TICKS: AtomicU32 = AtomicU32::new(0);
+const REAL_TIME_LIMIT: u32 = (SECOND / TICK * 95 / 100) as u32;
+const SECOND: i64 = 1_000_000_000;
+
+/// The tick after the last one that was counted: interrupts come in between, too.
+static NEXT_TICK: AtomicI64 = AtomicI64::new(0);
+
+/// Counts a tick, if there was one, of a task of this rank; gives whether it is the others' turn. `last`: the lowest rank
+/// that waits.
+fn count_real_time(rank: u32, last: u32) -> bool {
+    let next_tick = timekeeper::next_tick();
+    if NEXT_TICK.swap(next_tick, Relaxed) == next_tick {
+        return is_throttled();
+    }
+    let before = REAL_TIME_TICKS.load(Relaxed);
+    let now = match before >= REAL_TIME_LIMIT {
+        _ if rank != 0 && last != 0 => 0,
+        false if rank == 0 => 0,
+        true if before as i64 >= SECOND / TICK => 0,
+        _ => before + 1,
+    };
+    REAL_TIME_TICKS.store(now, Relaxed);
+    now >= REAL_TIME_LIMIT
+}
+
+fn is_throttled() -> bool {
+    REAL_TIME_TICKS.load(Relaxed) >= REAL_TIME_LIMIT
+}
+
+/// Gives the CPU up, if another task could use it, and goes to this place. `involuntarily`: because it was taken away.
+pub async fn yield_now(task: &Arc<Task>, place: Place, involuntarily: bool) {
     let mut yielded = false;
     poll_fn(|_| {
         if core::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }
         task.schedule.preempted.store(involuntarily, Relaxed);
-        wake(task);
+        enqueue(task, place);
         Poll::Pending
     })
     .await;
@@ -183,9 +286,12 @@ pub fn statistics() -> Statistics {
 /// Runs tasks, for as long as the machine does.
 pub fn run() -> ! {
     loop {
-        let next = QUEUE.lock().pop();
+        let next = QUEUE.lock().pop(is_throttled);
         match next {
-            Some(task) => poll(task),
+            Some(task) => {
+                WAITING.fetch_sub(1, Relaxed);
+                poll(task);
+            }
             None => idle(),
         }
     }
@@ -259,39 +365,4 @@ pub fn attend_interrupts() -> bool {
         super::exit::end_lost();
     }
     slice_over
-}
-
-/// How a task is to be scheduled, sched(7): what sched_setscheduler(2) and setpriority(2) set and others read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Policy {
-    /// SCHED_OTHER, SCHED_FIFO …
-    pub policy: u32,
-    /// 1 to 99 for the real-time policies, else 0.
-    pub priority: u32,
-    /// -20 to 19; lower is more.
-    pub nice: i32,
-    /// SCHED_RESET_ON_FORK
-    pub reset_on_fork: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { policy: linux::SCHED_NORMAL, priority: 0, nice: 0, reset_on_fork: false }
-    }
-}
-
-impl Policy {
-    /// What a new task inherits.
-    pub fn for_new_task(self) -> Self {
-        match self.reset_on_fork {
-            true if self.is_real_time() || self.nice < 0 => Self::default(),
-            true => Self { reset_on_fork: false, ..self },
-            false => self,
-        }
-    }
-
-    /// SCHED_FIFO or SCHED_RR.
-    pub fn is_real_time(self) -> bool {
-        matches!(self.policy, linux::SCHED_FIFO | linux::SCHED_RR)
-    }
 }

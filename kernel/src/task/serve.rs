@@ -8,7 +8,9 @@
 //! The calls themselves are in a folder above this one, so they come in as a type parameter.
 
 use super::{
-    Caller, Task, attention, exit, out_of_memory, sched,
+    Caller, Task, attention, exit, out_of_memory,
+    run_queue::Place,
+    sched,
     signal::{self, Action, LastFault, SignalInfo, deliver, restart::Interrupted, stop, take},
     wait,
 };
@@ -142,8 +144,7 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
                     // The alarm has rung or is far off: a task that runs on wants its next tick.
                     events::program_alarm(true);
                     if slice_over && sched::others_wait() {
-                        caller.user.park();
-                        sched::yield_now(&task, true).await;
+                        end_turn(&mut caller).await;
                     }
                 }
             }
@@ -244,9 +245,16 @@ async fn attend_clock(caller: &mut Caller<'_>, finished: Option<Finished>) {
         time::interrupt();
         events::program_alarm(true);
         if sched::others_wait() {
-            caller.user.park();
-            sched::yield_now(task, true).await;
+            end_turn(caller).await;
         }
+    }
+}
+
+/// Lets another task run after an interrupt, if it is not this one's turn any more.
+async fn end_turn(caller: &mut Caller<'_>) {
+    if let Some(place) = sched::turn_ends(caller.task) {
+        caller.user.park();
+        sched::yield_now(caller.task, place, true).await;
     }
 }
 
@@ -279,7 +287,7 @@ async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
             // The program goes on by touching the page once more.
             task.attention.clear(attention::MEMORY);
             out_of_memory::end_someone(task);
-            wait::turn(task, caller.user).await;
+            wait::turn_of_all(task, caller.user).await;
         } else if task.attention.has(attention::STOP) {
             stop::halt(task, caller.user).await;
         } else if task.attention.has(attention::SIGNAL)
@@ -291,6 +299,12 @@ async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
             }
             if deliver::enter_handler(caller, &delivery).is_err() {
                 deliver::give_up(caller, Some(delivery.signal));
+            }
+        } else if task.attention.has(attention::TURN) {
+            task.attention.clear(attention::TURN);
+            if sched::is_outranked(task) {
+                caller.user.park();
+                sched::yield_now(task, Place::Front, true).await;
             }
         } else if !task.attention.has(attention::STOP) && !task.killed() {
             break;

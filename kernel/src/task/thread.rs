@@ -9,8 +9,9 @@ use super::{
     cpu_time::{CpuTime, Times, Usage},
     execve::memory_limits,
     limits::Membership,
+    policy::Policy,
     process::Process,
-    sched::{Policy, Schedule},
+    sched::{self, Schedule},
     serve::Restart,
     signal::{Actions, ThreadSignals},
     vfork::Release,
@@ -145,7 +146,7 @@ impl Task {
             attention: Attention::default(),
             system_calls: AtomicU64::new(0),
             cpu_time: CpuTime::default(),
-            schedule: Schedule::default(),
+            schedule: Schedule::new(policy),
             is_shifted: AtomicBool::new(
                 resources.namespaces.as_ref().is_some_and(|bundle| bundle.is_shifted()),
             ),
@@ -440,6 +441,7 @@ impl Task {
     /// Sets that, whatever it is.
     pub fn set_policy(&self, policy: Policy) {
         *self.policy.lock() = policy;
+        sched::policy_changed(self, policy);
     }
 
     /// Where its number is to be replaced by 0 when it ends, set_tid_address(2); 0 for nowhere.

@@ -5,7 +5,7 @@
 //! task really has to wait another one will run, so this is where its extended state is put away; a call that finds
 //! what it wants at once never pays for that.
 
-use super::{Task, sched};
+use super::{Task, run_queue::Place, sched};
 use crate::{
     abi::{Errno, Result},
     arch::{UserContext, UserMode},
@@ -78,11 +78,20 @@ pub async fn on<T>(
     .await
 }
 
-/// Gives the CPU up for a turn, if another task could use it: sched_yield(2).
+/// Gives the CPU up for a turn, if another task could use it that this one does not outrank: sched_yield(2).
 pub async fn turn(task: &Arc<Task>, user: &mut UserContext) {
+    give_up(task, user, Place::Back).await;
+}
+
+/// Lets everybody have a turn who could use it, whatever their rank.
+pub async fn turn_of_all(task: &Arc<Task>, user: &mut UserContext) {
+    give_up(task, user, Place::Last).await;
+}
+
+async fn give_up(task: &Arc<Task>, user: &mut UserContext, place: Place) {
     if sched::others_wait() {
         user.park();
-        sched::yield_now(task, false).await;
+        sched::yield_now(task, place, false).await;
     }
 }
 

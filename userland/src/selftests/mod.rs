@@ -43,6 +43,7 @@ mod pidfds;
 mod pipes;
 mod proc_time;
 mod randomization;
+mod real_time;
 mod registers;
 mod remote_memory;
 mod scheduling;
@@ -143,6 +144,7 @@ selftests! {
     permissions
     identities
     scheduling
+    real_time
     pidfds
     leaks
 }
