@@ -13,6 +13,7 @@ mod elf_files;
 mod epoll;
 mod exceptions;
 mod exec_rules;
+mod exhaustion;
 mod faults;
 mod file_attributes;
 mod file_contents;
@@ -146,6 +147,7 @@ selftests! {
     scheduling
     real_time
     pidfds
+    exhaustion
     leaks
 }
 
