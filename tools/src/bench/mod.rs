@@ -5,7 +5,7 @@
 //! this host) time is measured, and the machines take turns in rounds, so that whatever else the host does falls on all of
 //! them alike. Under QEMU instructions are counted, which come out the same on every run; time would tell more of QEMU.
 //!
-//! [`measure`] runs the machines, [`series`] keeps what they said, [`targets`] judges it, [`table`] and [`page`] show it.
+//! `measure` runs the machines, `series` keeps what they said, `targets` judges it, `table` and `page` show it.
 
 mod boot;
 mod console;

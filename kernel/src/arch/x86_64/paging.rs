@@ -118,7 +118,7 @@ fn used(entry: &PageTableEntry) -> usize {
 }
 
 fn set_used(entry: &mut PageTableEntry, used: usize) {
-    entry.set_flags(entry.flags() - USED | Flags::from_bits_retain((used as u64) << USED_SHIFT));
+    entry.set_flags((entry.flags() - USED) | Flags::from_bits_retain((used as u64) << USED_SHIFT));
 }
 
 /// A table of level 1, and the entry that leads to it.
