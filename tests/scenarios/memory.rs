@@ -71,8 +71,7 @@ fn fill(m: &mut Machine, line: &str, clean_up: &[&str]) -> Result<()> {
 
 /// The same; gives what the line printed.
 fn filled(m: &mut Machine, line: &str, clean_up: &[&str]) -> Result<String> {
-    // Who reads the counts is counted, and takes as many page tables as its parts lie apart: always as far, here.
-    m.boot(Boot::interactive().word("norandmaps").hardware(small()))?;
+    m.boot(Boot::interactive().hardware(small()))?;
     m.expect(FIRST_LINE)?;
     m.expect(PROMPT)?;
     m.patience(Duration::from_secs(120));

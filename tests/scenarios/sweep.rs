@@ -31,8 +31,7 @@ pub fn scenarios() -> Vec<Scenario> {
 fn sweep(m: &mut Machine) -> Result<()> {
     let seconds = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as u64;
-    // Who reads the counts is counted, and takes as many page tables as its parts lie apart: always as far, here.
-    m.boot(Boot::interactive().word("norandmaps"))?;
+    m.boot(Boot::interactive())?;
     m.expect(FIRST_LINE)?;
     m.expect(PROMPT)?;
     // A short one first, for what grows once.

@@ -203,7 +203,8 @@ impl Session {
 pub fn counted(machine: &mut Machine) -> Result<String> {
     machine.type_line("exec sh")?;
     machine.expect(PROMPT)?;
-    machine.command(&format!("cat {COUNTS}"))
+    // Who reads the counts is counted, and takes as many page tables as its parts lie apart: always as far, like this.
+    machine.command(&format!("linux64 -R cat {COUNTS}"))
 }
 
 fn finish(machine: &mut Machine, mut counts: Counts) -> Result<Counts> {

@@ -14,6 +14,7 @@ use crate::{
     },
     mm::{
         AddressSpace,
+        buffers::MOST_PER_CALL,
         user::{Destination, IoVector, Source},
     },
     task::{Task, wait},
@@ -455,7 +456,8 @@ pub async fn sendfile(
     }
 }
 
-/// Copies until the end, an error, or `count` bytes; tells how many, and the error.
+/// Copies until the end, a signal, an error, or `count` bytes; tells how many, and the error. (What is copied may have no
+/// end: `/dev/urandom`.)
 async fn copy(
     caller: &mut Caller<'_>,
     from: &File,
@@ -467,6 +469,7 @@ async fn copy(
         Ok(buffer) => buffer,
         Err(error) => return (0, Some(error)),
     };
+    let count = count.min(MOST_PER_CALL);
     let mut done = 0;
     while done < count {
         let length = buffer.len().min(count - done);
@@ -485,6 +488,10 @@ async fn copy(
             }
             Err(error) => return (done, Some(error)),
         }
+        if caller.task.interrupted() {
+            break;
+        }
+        wait::turn(caller.task, caller.user).await;
     }
     (done, None)
 }

@@ -62,13 +62,15 @@ pub fn fill(bytes: &mut [u8]) {
     }
 }
 
+/// The most bytes one read gives, random(4): making them takes time, in which nobody else has a turn.
+const MOST_PER_READ: usize = 33_554_431;
+
 /// Fills a buffer of a program's. Errors: EFAULT.
 pub fn read(into: &mut Destination<'_>) -> Result<usize> {
     let key = take_key();
     let mut done = 0;
-    // A call moves less than 2^31 bytes, and a counter counts 2^38.
     for counter in 0.. {
-        let length = into.remaining().min(BLOCK);
+        let length = into.remaining().min(BLOCK).min(MOST_PER_READ - done);
         if length == 0 {
             break;
         }
