@@ -201,10 +201,13 @@ impl Session {
 /// It is asked by a shell that has only just begun: one that has run a while has more memory of its own, for the lines it
 /// was typed and what it met on the way, and that would be counted with what the kernel lost.
 pub fn counted(machine: &mut Machine) -> Result<String> {
-    machine.type_line("exec sh")?;
+    // And whoever is there at the time is counted, with as many page tables as its parts lie apart: always as far, here.
+    machine.type_line("exec linux64 -R sh")?;
     machine.expect(PROMPT)?;
-    // Who reads the counts is counted, and takes as many page tables as its parts lie apart: always as far, like this.
-    machine.command(&format!("linux64 -R cat {COUNTS}"))
+    let counts = machine.command(&format!("cat {COUNTS}"))?;
+    machine.type_line("exec linux64 sh")?;
+    machine.expect(PROMPT)?;
+    Ok(counts)
 }
 
 fn finish(machine: &mut Machine, mut counts: Counts) -> Result<Counts> {
