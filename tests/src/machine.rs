@@ -21,6 +21,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The prompt of the shells that scenarios talk to: `/ # `, `~ # `, `# `.
 pub const PROMPT: &str = "# ";
 
+/// How old a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Age {
+    /// Since it was started.
+    pub whole: Duration,
+    /// The part of it in which it was ready to run and other programs of the host ran instead.
+    pub waited: Duration,
+}
+
+impl Age {
+    /// What the machine itself took.
+    pub fn own(&self) -> Duration {
+        self.whole - self.waited
+    }
+}
+
 /// A place for one machine, empty at first.
 pub struct Machine {
     backend: &'static dyn Backend,
@@ -166,9 +182,11 @@ impl Machine {
         Ok(text)
     }
 
-    /// Time since the machine was started.
-    pub fn age(&mut self) -> Result<Duration> {
-        Ok(self.running()?.guest.started().elapsed())
+    /// Time since the machine was started, and how much of it other programs of the host took from it.
+    pub fn age(&mut self) -> Result<Age> {
+        let guest = &self.running()?.guest;
+        let whole = guest.started().elapsed();
+        Ok(Age { whole, waited: guest.waited().min(whole) })
     }
 
     /// Waits for the end and returns everything printed on the way that was not yet expected.

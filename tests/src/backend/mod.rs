@@ -7,6 +7,7 @@ mod linux;
 mod piped;
 mod qemu;
 mod user_mode;
+mod waiting;
 
 pub use linux::Linux;
 pub use qemu::{Qemu, STOPPED};
@@ -17,7 +18,7 @@ use crate::failure::Result;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One kind of machine.
 pub trait Backend: Sync {
@@ -35,6 +36,9 @@ pub trait Backend: Sync {
 pub trait Guest {
     /// The moment it was started, just before the process was made.
     fn started(&self) -> Instant;
+
+    /// How much of the time since then it was ready to run, and other programs of the host ran instead.
+    fn waited(&self) -> Duration;
 
     /// Where what the machine prints is read. End of file means it is about to end.
     fn output(&self) -> BorrowedFd<'_>;
