@@ -19,6 +19,7 @@ mod front_door;
 mod full_screen;
 mod initrd;
 mod instructions;
+mod lateness;
 mod memory;
 mod oracle;
 mod panic;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         debian_programs::scenarios(),
         runtimes::scenarios(),
         instructions::scenarios(),
+        lateness::scenarios(),
         virtual_time::scenarios(),
         oracle::scenarios(),
         sweep::scenarios(),

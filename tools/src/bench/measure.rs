@@ -77,9 +77,9 @@ impl Bench {
         peers.iter().copied().filter(|peer| self.kit.obstacle(*peer).is_none()).collect()
     }
 
-    /// A group on the machines that are processes of this host, taking turns.
-    pub fn natively(&mut self, group: Group, rounds: u32) -> Result<()> {
-        let peers = self.present(&[Peer::UserMode, Peer::Host, Peer::UserModeLinux]);
+    /// A group on machines whose times are compared, taking turns.
+    pub fn in_turns(&mut self, group: Group, peers: &[Peer], rounds: u32) -> Result<()> {
+        let peers = self.present(peers);
         let mut rows: BTreeMap<Peer, Rows> = BTreeMap::new();
         for round in 0..rounds as usize {
             for turn in 0..peers.len() {
@@ -155,6 +155,10 @@ impl Bench {
                 "ticks" => {
                     samples.iter_mut().for_each(|sample| *sample /= self.host.ticks_per_nanosecond);
                     Unit::Nanoseconds
+                }
+                _ if group == Group::Lateness => {
+                    samples.iter_mut().for_each(|sample| *sample /= 1e3);
+                    Unit::Microseconds
                 }
                 _ => Unit::Nanoseconds,
             };

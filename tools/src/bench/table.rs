@@ -54,7 +54,8 @@ pub fn statistic(report: &Report, group: Group, view: &View) -> String {
     let some = report.series.iter().find(|one| one.group == group && view.peers.contains(&one.peer));
     let Some(Series { unit, count, .. }) = some else { return String::new() };
     let which = match group {
-        Group::Boot | Group::Lateness => format!("median of {count} (least)"),
+        Group::Boot => format!("median of {count} (least)"),
+        Group::Lateness => format!("median of {count} (99 % are less, worst)"),
         Group::Growth if *unit == Unit::Bytes => "each".into(),
         Group::Size => String::new(),
         _ => format!("least of {count} batches (median)"),
@@ -107,11 +108,15 @@ fn overheads(out: &mut String, report: &Report) {
     }
 }
 
-/// A figure, and the other one of least and median behind it; the spread where it is worth a remark.
+/// A figure, and the other one of least and median behind it; the spread where it is worth a remark. Of lateness what the
+/// unlucky meet.
 fn cell(series: &Series) -> String {
     let figure = number(series.figure());
     if series.count == 1 {
         return figure;
+    }
+    if series.group == Group::Lateness {
+        return format!("{figure} ({}, {})", number(series.ninety_ninth), number(series.most));
     }
     let other = if series.figure() == series.least { series.median } else { series.least };
     let spread = match series.spread() {

@@ -1,4 +1,4 @@
-//! How late a sleeper wakes, in nanoseconds of the clock it sleeps by. Never early: that would be a line of its own.
+//! How late a sleeper wakes, in nanoseconds of the clock it sleeps by. A figure below zero would be one who woke early.
 
 use super::report;
 use crate::call;
@@ -7,14 +7,14 @@ use crate::system::time::{self, MILLISECOND};
 
 const SLEEPS: usize = 200;
 
-/// nanosleep(2) and a timerfd, for a millisecond and for 50 microseconds.
+/// clock_nanosleep(2) and a timerfd, for a millisecond and for 50 microseconds.
 pub(super) fn run(speed: u32) -> Result<(), Errno> {
     // Linux lets a sleeper sleep 50 microseconds longer unless told otherwise, in order to wake several at once.
     let _ = call!(libc::SYS_prctl, libc::PR_SET_TIMERSLACK, 1);
     let count = (SLEEPS / speed as usize).max(3);
     for (name, length) in [("1ms", MILLISECOND), ("50us", 50_000)] {
         sleeper(
-            &format!("nanosleep_late:{name}"),
+            &format!("clock_nanosleep_late:{name}"),
             count,
             |until| time::sleep_until(libc::CLOCK_MONOTONIC, until),
             length,

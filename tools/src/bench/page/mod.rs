@@ -164,18 +164,18 @@ fn table(out: &mut String, report: &Report, group: Group, view: &View) {
 
 /// All of a row's figures, for who points at one.
 fn summary(series: &Series) -> String {
-    let figures = [series.least, series.median, series.ninetieth, series.most].map(number).join(", ");
-    format!(
-        "{} samples in {}: least, median, ninetieth of a hundred, most: {figures}",
-        series.count,
-        series.unit.name()
-    )
+    let Series { least, median, ninetieth, ninety_ninth, most, .. } = *series;
+    let figures = [least, median, ninetieth, ninety_ninth, most].map(number).join(", ");
+    format!("{} samples in {}: least, median, 90 %, 99 %, most: {figures}", series.count, series.unit.name())
 }
 
 /// The other figures, smaller, where there is more than one sample.
 fn rest(series: &Series) -> String {
     if series.count == 1 {
         return String::new();
+    }
+    if series.group == Group::Lateness {
+        return format!("<small>{}, {}</small>", number(series.ninety_ninth), number(series.most));
     }
     let other = if series.figure() == series.least { series.median } else { series.least };
     let class = if series.spread() > 0.25 { " class=\"wavering\"" } else { "" };

@@ -16,7 +16,7 @@ fn sample() -> Report {
         (Group::Clocks, "vdso:MONOTONIC"),
         (Group::Clocks, "vdso:MONOTONIC@namespace"),
         (Group::Calls, "null_call"),
-        (Group::Lateness, "nanosleep_late:1ms"),
+        (Group::Lateness, "clock_nanosleep_late:1ms"),
         (Group::Growth, "growth:timers:1:fork"),
         (Group::Growth, "growth:timers:100:fork"),
         (Group::Size, "vDSO"),
