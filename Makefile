@@ -28,7 +28,7 @@ um: ## the same as an ordinary process of this system, without QEMU
 test: ## run every test, on the host and on the booted kernel
 	@$(GNOMON) test
 
-oracle: ## compare 10 000 random sequences of calls on this system's Linux and on the user-mode machine
+oracle: ## compare 10 000 random sequences of calls on this system's Linux and on both machines: half an hour
 	@$(GNOMON) oracle
 
 sweep: ## call every system call with arguments by chance for ten minutes: the kernel must stand it and keep nothing

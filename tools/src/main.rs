@@ -47,7 +47,7 @@ enum Command {
     Support,
     /// Run every test
     Test,
-    /// Compare random sequences of calls on this host's Linux and on the user-mode machine
+    /// Compare random sequences of calls on this host's Linux and on both machines
     Oracle {
         /// How many sequences
         #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
