@@ -35,7 +35,15 @@ pub fn write(out: &mut dyn Write) -> Result {
         }
     }
     writeln!(out, "backtrace:")?;
-    write!(out, "{}", Backtrace::force_capture())
+    kernels_own(&Backtrace::force_capture().to_string()).try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// The lines of a backtrace that are the kernel's: the standard library marks, in its own frames, where a panic's machinery
+/// and where a thread's end. A backtrace without the first mark is given whole.
+fn kernels_own(backtrace: &str) -> impl Iterator<Item = &str> {
+    let (panic, thread) = ("__rust_end_short_backtrace", "__rust_begin_short_backtrace");
+    let from = backtrace.find(panic).map_or(0, |mark| backtrace[..mark].rfind('\n').map_or(0, |end| end + 1));
+    backtrace[from..].lines().take_while(move |line| !line.contains(thread))
 }
 
 /// Four to a line.
