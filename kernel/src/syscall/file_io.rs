@@ -1,26 +1,23 @@
-//! Reading and writing: read(2), write(2), readv(2), pread(2), sendfile(2), lseek(2) and their like.
+//! Reading and writing: read(2), write(2), readv(2), pread(2), lseek(2) and their like.
 //!
 //! The objects never wait; here is where a call waits for them, so that a signal can end it: [`reading`], [`writing`].
 
-use super::{Caller, places::only};
+use super::Caller;
 use crate::{
     abi::{Errno, Result, Signal, UserPointer, linux},
     arch::UserContext,
     fs::{
-        Actor, Descriptor, File, Kind, OpenFlags, Positions, SeekBase,
-        attributes::check_size_limit,
-        random,
+        Actor, Descriptor, File, OpenFlags, Positions, SeekBase,
         socket::{Socket, SocketKind},
     },
     mm::{
         AddressSpace,
-        buffers::MOST_PER_CALL,
         user::{Destination, IoVector, Source},
     },
     task::{Task, wait},
     time::{self, HostClock, events::Deadline},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 
 /// The buffers a program names.
 #[derive(Clone, Copy)]
@@ -45,12 +42,8 @@ impl Buffers {
     }
 }
 
-fn open_file(caller: &Caller<'_>, descriptor: Descriptor) -> Result<Arc<File>> {
-    caller.file(descriptor)
-}
-
 /// An offset as a program gives it. Errors: EINVAL when negative.
-fn checked_offset(offset: i64) -> Result<u64> {
+pub fn checked_offset(offset: i64) -> Result<u64> {
     u64::try_from(offset).map_err(|_| Errno::EINVAL.because("an offset is not negative"))
 }
 
@@ -105,7 +98,7 @@ async fn reading_later(caller: &mut Caller<'_>, file: &File, buffers: Buffers) -
 /// Writes all there is, waiting if need be. `make` makes the source: a failed attempt may have looked at the bytes.
 ///
 /// Errors, when nothing was written: EBADF; ERESTARTSYS; EPIPE, with SIGPIPE; those of the object.
-async fn writing<'a>(
+pub async fn writing<'a>(
     task: &Arc<Task>,
     user: &mut UserContext,
     file: &File,
@@ -167,7 +160,7 @@ pub fn read_now(
     address: usize,
     length: usize,
 ) -> Result<usize> {
-    let file = open_file(caller, descriptor)?;
+    let file = caller.file(descriptor)?;
     file.must_be_readable()?;
     match file.read(caller.task, &mut Destination::user(&caller.space, address, length)?) {
         Err(Errno::EAGAIN) if may_wait(&file) => Err(Errno::WOULD_WAIT),
@@ -182,7 +175,7 @@ pub async fn read(
     address: usize,
     length: usize,
 ) -> Result<usize> {
-    let file = open_file(caller, descriptor)?;
+    let file = caller.file(descriptor)?;
     reading_later(caller, &file, Buffers::One { address, length }).await
 }
 
@@ -193,7 +186,7 @@ pub fn write_now(
     address: usize,
     length: usize,
 ) -> Result<usize> {
-    let file = open_file(caller, descriptor)?;
+    let file = caller.file(descriptor)?;
     file.must_be_writable()?;
     if may_wait(&file) && !file.operations().writes_whole(length) {
         return Err(Errno::WOULD_WAIT);
@@ -217,7 +210,7 @@ pub async fn write(
     address: usize,
     length: usize,
 ) -> Result<usize> {
-    let file = open_file(caller, descriptor)?;
+    let file = caller.file(descriptor)?;
     writing_buffers(caller, &file, Buffers::One { address, length }).await
 }
 
@@ -228,7 +221,7 @@ pub async fn readv(
     vectors: UserPointer<IoVector>,
     count: usize,
 ) -> Result<usize> {
-    let file = open_file(caller, descriptor)?;
+    let file = caller.file(descriptor)?;
     reading(caller, &file, Buffers::Many { vectors, count }).await
 }
 
@@ -239,7 +232,7 @@ pub async fn writev(
     vectors: UserPointer<IoVector>,
     count: usize,
 ) -> Result<usize> {
-    let file = open_file(caller, descriptor)?;
+    let file = caller.file(descriptor)?;
     if splits_writes(&file) {
         return write_each(caller, &file, vectors, count);
     }
@@ -284,7 +277,7 @@ fn read_positioned(
     offset: i64,
 ) -> Result<usize> {
     let offset = checked_offset(offset)?;
-    let file = open_file(caller, descriptor)?;
+    let file = caller.file(descriptor)?;
     file.must_have_read_positions()?;
     file.must_be_readable()?;
     file.read_at(caller.task, offset, &mut buffers.destination(&caller.space)?)
@@ -297,7 +290,7 @@ fn write_positioned(
     offset: i64,
 ) -> Result<usize> {
     let offset = checked_offset(offset)?;
-    let file = open_file(caller, descriptor)?;
+    let file = caller.file(descriptor)?;
     file.must_have_write_positions()?;
     file.must_be_writable()?;
     file.write_at(caller.task, offset, &mut buffers.source(&caller.space)?)
@@ -399,7 +392,7 @@ pub async fn pwritev2(
 
 /// lseek(2)
 pub fn lseek(caller: &mut Caller<'_>, descriptor: Descriptor, offset: i64, whence: u32) -> Result<usize> {
-    let file = open_file(caller, descriptor)?;
+    let file = caller.file(descriptor)?;
     let base = match whence {
         linux::SEEK_SET => SeekBase::Start,
         linux::SEEK_CUR => SeekBase::Current,
@@ -409,248 +402,4 @@ pub fn lseek(caller: &mut Caller<'_>, descriptor: Descriptor, offset: i64, whenc
         _ => return Err(Errno::EINVAL.because("there are five places to seek from")),
     };
     file.seek(offset, base).map(|position| position as usize)
-}
-
-/// How many bytes are copied between two files at a time.
-const PIECE: usize = 16 * 1024;
-
-fn piece_buffer(length: usize) -> Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(length.min(PIECE)).map_err(|_| Errno::ENOMEM)?;
-    buffer.resize(length.min(PIECE), 0);
-    Ok(buffer)
-}
-
-/// sendfile(2)
-pub async fn sendfile(
-    caller: &mut Caller<'_>,
-    output: Descriptor,
-    input: Descriptor,
-    offset: UserPointer<i64>,
-    count: usize,
-) -> Result<usize> {
-    let place = offset.optional().map(|pointer| caller.space.read(pointer)).transpose()?;
-    let from = open_file(caller, input)?;
-    from.must_be_readable()?;
-    if place.is_some() {
-        from.must_have_read_positions()?;
-    }
-    let start = match place {
-        Some(place) => checked_offset(place)?,
-        None => from.position(),
-    };
-    let to = open_file(caller, output)?;
-    to.must_be_writable()?;
-    let is_stream = from.operations().positions() == Positions::None;
-    if is_stream || to.flags().contains(OpenFlags::APPEND) || from.path().inode().kind() == Kind::Directory {
-        return Err(Errno::EINVAL.because("sendfile copies from contents, and does not append"));
-    }
-    let (done, error) = copy(caller, &from, start, &to, count).await;
-    match offset.optional() {
-        Some(pointer) => caller.space.write(pointer, &((start + done as u64) as i64))?,
-        None => from.set_position(start + done as u64),
-    }
-    match error {
-        Some(error) if done == 0 => Err(error),
-        _ => Ok(done),
-    }
-}
-
-/// Copies until the end, a signal, an error, or `count` bytes; tells how many, and the error. (What is copied may have no
-/// end: `/dev/urandom`.)
-async fn copy(
-    caller: &mut Caller<'_>,
-    from: &File,
-    start: u64,
-    to: &File,
-    count: usize,
-) -> (usize, Option<Errno>) {
-    let mut buffer = match piece_buffer(count) {
-        Ok(buffer) => buffer,
-        Err(error) => return (0, Some(error)),
-    };
-    let count = count.min(MOST_PER_CALL);
-    let mut done = 0;
-    while done < count {
-        let length = buffer.len().min(count - done);
-        let mut into = Destination::kernel(&mut buffer[..length]);
-        let read = match from.read_at(caller.task, start + done as u64, &mut into) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) => return (done, Some(error)),
-        };
-        match writing(caller.task, caller.user, to, || Ok(Source::kernel(&buffer[..read]))).await {
-            Ok(written) => {
-                done += written;
-                if written < read {
-                    break;
-                }
-            }
-            Err(error) => return (done, Some(error)),
-        }
-        if caller.task.interrupted() {
-            break;
-        }
-        wait::turn(caller.task, caller.user).await;
-    }
-    (done, None)
-}
-
-/// copy_file_range(2)
-pub fn copy_file_range(
-    caller: &mut Caller<'_>,
-    input: Descriptor,
-    input_offset: UserPointer<i64>,
-    output: Descriptor,
-    output_offset: UserPointer<i64>,
-    count: usize,
-    flags: u32,
-) -> Result<usize> {
-    let (from, to) = (open_file(caller, input)?, open_file(caller, output)?);
-    let place = |pointer: UserPointer<i64>, file: &File| match pointer.optional() {
-        Some(pointer) => caller.space.read(pointer).map(|place| place as u64),
-        None => Ok(file.position()),
-    };
-    let (from_start, to_start) = (place(input_offset, &from)?, place(output_offset, &to)?);
-    if flags != 0 {
-        return Err(Errno::EINVAL.because("copy_file_range has no flags"));
-    }
-    check_ranges(&from, from_start, &to, to_start, count)?;
-    let mut buffer = piece_buffer(count)?;
-    let mut done = 0;
-    while done < count {
-        let length = buffer.len().min(count - done);
-        let mut into = Destination::kernel(&mut buffer[..length]);
-        let read = from.read_at(caller.task, from_start + done as u64, &mut into)?;
-        let mut source = Source::kernel(&buffer[..read]);
-        let written = match to.write_at(caller.task, to_start + done as u64, &mut source) {
-            Ok(written) => written,
-            Err(error) if done == 0 => return Err(error),
-            Err(_) => break,
-        };
-        done += written;
-        if written == 0 || written < read {
-            break;
-        }
-    }
-    for (pointer, file, start) in [(input_offset, &from, from_start), (output_offset, &to, to_start)] {
-        let end = start + done as u64;
-        match pointer.optional() {
-            Some(pointer) => caller.space.write(pointer, &(end as i64))?,
-            None => file.set_position(end),
-        }
-    }
-    Ok(done)
-}
-
-fn check_ranges(from: &File, from_start: u64, to: &File, to_start: u64, count: usize) -> Result<()> {
-    from.must_be_readable()?;
-    to.must_be_writable()?;
-    if to.flags().contains(OpenFlags::APPEND) {
-        return Err(Errno::EBADF.because("copy_file_range does not append"));
-    }
-    let kinds = [from, to].map(|file| file.path().inode().kind());
-    if kinds.contains(&Kind::Directory) {
-        return Err(Errno::EISDIR.because("a directory has no contents to copy"));
-    }
-    if kinds != [Kind::Regular; 2] {
-        return Err(Errno::EINVAL.because("copy_file_range copies between regular files"));
-    }
-    let ends = [from_start, to_start].map(|start| start.checked_add(count as u64));
-    let [Some(from_end), Some(to_end)] = ends else {
-        return Err(Errno::EOVERFLOW.because("a range ends within 64 bits"));
-    };
-    let one_file = Arc::ptr_eq(from.path().inode(), to.path().inode());
-    if one_file && from_start < to_end && to_start < from_end {
-        return Err(Errno::EINVAL.because("the ranges overlap"));
-    }
-    Ok(())
-}
-
-/// ftruncate(2)
-pub fn ftruncate(caller: &mut Caller<'_>, descriptor: Descriptor, length: i64) -> Result<usize> {
-    let length = checked_offset(length)?;
-    let file = open_file(caller, descriptor)?;
-    if !file.flags().writes() || file.path().inode().kind() != Kind::Regular {
-        return Err(Errno::EINVAL.because("only a regular file that is open for writing can be truncated"));
-    }
-    check_size_limit(length, file.path().inode().metadata().size, caller.task)?;
-    file.operations().truncate(length).map(|()| 0)
-}
-
-/// fallocate(2)
-pub fn fallocate(
-    caller: &mut Caller<'_>,
-    descriptor: Descriptor,
-    mode: u32,
-    offset: i64,
-    length: i64,
-) -> Result<usize> {
-    let file = open_file(caller, descriptor)?;
-    if offset < 0 || length <= 0 {
-        return Err(Errno::EINVAL.because("space is asked for at an offset >= 0, more than none"));
-    }
-    let known = [0, linux::FALLOC_FL_KEEP_SIZE, linux::FALLOC_FL_KEEP_SIZE | linux::FALLOC_FL_PUNCH_HOLE];
-    if !known.contains(&mode) {
-        return Err(Errno::EOPNOTSUPP.because("space can be made, or a hole"));
-    }
-    file.must_be_writable()?;
-    let inode = file.path().inode();
-    match inode.kind() {
-        Kind::Fifo => return Err(Errno::ESPIPE.because("a pipe has no space to allocate")),
-        Kind::Directory => return Err(Errno::EISDIR.because("a directory has no space to allocate")),
-        Kind::Regular => {}
-        _ => return Err(Errno::ENODEV.because("only a regular file has space to allocate")),
-    }
-    let end = (offset as u64).saturating_add(length as u64);
-    if mode & linux::FALLOC_FL_KEEP_SIZE == 0 {
-        check_size_limit(end, inode.metadata().size, caller.task)?;
-    }
-    file.operations().allocate(mode, offset as u64, length as u64).map(|()| 0)
-}
-
-/// fsync(2) and fdatasync(2): everything is where it will ever be.
-pub fn fsync(caller: &mut Caller<'_>, descriptor: Descriptor) -> Result<usize> {
-    match open_file(caller, descriptor)?.path().inode().kind() {
-        Kind::Regular | Kind::Directory => Ok(0),
-        _ => Err(Errno::EINVAL.because("this object has nothing to bring anywhere")),
-    }
-}
-
-/// sync(2)
-pub fn sync(_caller: &mut Caller<'_>) -> Result<usize> {
-    Ok(0)
-}
-
-/// syncfs(2)
-pub fn syncfs(caller: &mut Caller<'_>, descriptor: Descriptor) -> Result<usize> {
-    open_file(caller, descriptor).map(|_| 0)
-}
-
-/// posix_fadvise(2): advice that changes nothing where all files are in memory.
-pub fn fadvise64(
-    caller: &mut Caller<'_>,
-    descriptor: Descriptor,
-    _offset: i64,
-    length: i64,
-    advice: u32,
-) -> Result<usize> {
-    let file = open_file(caller, descriptor)?;
-    if file.path().inode().kind() == Kind::Fifo {
-        return Err(Errno::ESPIPE.because("there is no reading ahead in a pipe"));
-    }
-    if length < 0 || advice > linux::POSIX_FADV_NOREUSE {
-        return Err(Errno::EINVAL.because("there are six pieces of advice"));
-    }
-    Ok(0)
-}
-
-/// getrandom(2)
-pub fn getrandom(caller: &mut Caller<'_>, address: usize, length: usize, flags: u32) -> Result<usize> {
-    only(flags, linux::GRND_NONBLOCK | linux::GRND_RANDOM | linux::GRND_INSECURE)?;
-    let both = linux::GRND_RANDOM | linux::GRND_INSECURE;
-    if flags & both == both {
-        return Err(Errno::EINVAL.because("GRND_RANDOM and GRND_INSECURE exclude each other"));
-    }
-    random::read(&mut Destination::user(&caller.space, address, length)?)
 }

@@ -1,10 +1,11 @@
-//! What the whole machine says and does: uname(2), sysinfo(2), reboot(2).
+//! What the whole machine says and does: uname(2), sysinfo(2), reboot(2), and its chance: getrandom(2).
 
-use super::Caller;
+use super::{Caller, places::only};
 use crate::{
     abi::{Errno, NANOSECONDS_PER_SECOND, Result, UserPointer, linux},
     arch::{Hardware, Machine, PAGE_SIZE},
-    mm::frames,
+    fs::random,
+    mm::{frames, user::Destination},
     ns::Capability,
     task::{identity, sched, table},
     time::{self, HostClock},
@@ -169,4 +170,14 @@ mod tests {
         );
         assert_eq!(seconds_rounded_up(-1), 0);
     }
+}
+
+/// getrandom(2). Errors: EINVAL for unknown flags; EFAULT.
+pub fn getrandom(caller: &mut Caller<'_>, address: usize, length: usize, flags: u32) -> Result<usize> {
+    only(flags, linux::GRND_NONBLOCK | linux::GRND_RANDOM | linux::GRND_INSECURE)?;
+    let both = linux::GRND_RANDOM | linux::GRND_INSECURE;
+    if flags & both == both {
+        return Err(Errno::EINVAL.because("GRND_RANDOM and GRND_INSECURE exclude each other"));
+    }
+    random::read(&mut Destination::user(&caller.space, address, length)?)
 }

@@ -3,18 +3,16 @@
 //! [`table`] has one line for each. The families beside it hold the handlers, all of one shape:
 //! `fn name(caller: &mut Caller<'_>, typed arguments…) -> Result<usize>`, or `async fn` where the call may wait.
 
-mod argument;
-mod table;
-mod timer_files;
-mod timers;
-
 mod adjusting;
+mod argument;
 mod attributes;
 mod clocks;
 mod descriptors;
 mod epoll;
+mod file_copies;
 mod file_io;
 mod file_locks;
+mod file_space;
 mod futex;
 mod identity;
 mod machine;
@@ -34,6 +32,9 @@ mod signals;
 mod socket_messages;
 mod sockets;
 mod stat_formats;
+mod table;
+mod timer_files;
+mod timers;
 
 use crate::{
     abi::Result,

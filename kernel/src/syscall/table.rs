@@ -11,9 +11,9 @@
 //! first says that it would have to wait, and has done nothing yet.
 
 use super::{
-    Argument, Caller, adjusting, attributes, clocks, descriptors, epoll, file_io, file_locks, futex,
-    identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl, process, remote_memory,
-    resources, scheduling, signals, socket_messages, sockets, timer_files, timers,
+    Argument, Caller, adjusting, attributes, clocks, descriptors, epoll, file_copies, file_io, file_locks,
+    file_space, futex, identity, machine, memory, metadata, mounting, namespaces, paths, polling, prctl,
+    process, remote_memory, resources, scheduling, signals, socket_messages, sockets, timer_files, timers,
 };
 use crate::{
     abi::{Errno, Result},
@@ -184,7 +184,7 @@ table! {
     37 alarm now timers::alarm, 1, "";
     38 setitimer now timers::setitimer, 3, "";
     39 getpid now process::getpid, 0, "";
-    40 sendfile wait file_io::sendfile, 4, "";
+    40 sendfile wait file_copies::sendfile, 4, "";
     41 socket now sockets::socket, 3, "AF_UNIX: SOCK_STREAM and SOCK_SEQPACKET; else EAFNOSUPPORT";
     42 connect wait sockets::connect, 3, "";
     43 accept wait sockets::accept, 3, "";
@@ -210,10 +210,10 @@ table! {
     63 uname now machine::uname, 1, "";
     72 fcntl wait descriptors::fcntl, 3, "not leases, signals, F_SEAL_EXEC";
     73 flock wait file_locks::flock, 2, "";
-    74 fsync now file_io::fsync, 1, "";
-    75 fdatasync now file_io::fsync, 1, "";
+    74 fsync now file_space::fsync, 1, "";
+    75 fdatasync now file_space::fsync, 1, "";
     76 truncate now paths::truncate, 2, "";
-    77 ftruncate now file_io::ftruncate, 2, "";
+    77 ftruncate now file_space::ftruncate, 2, "";
     79 getcwd now paths::getcwd, 2, "";
     80 chdir now paths::chdir, 1, "";
     81 fchdir now paths::fchdir, 1, "";
@@ -289,7 +289,7 @@ table! {
     159 adjtimex now adjusting::adjtimex, 1, "no leap seconds, no pulses, no STA_FLL";
     160 setrlimit now resources::setrlimit, 2, "";
     161 chroot now paths::chroot, 1, "";
-    162 sync now file_io::sync, 0, "";
+    162 sync now file_space::sync, 0, "";
     164 settimeofday now clocks::settimeofday, 2, "";
     165 mount now mounting::mount, 5, "proc, tmpfs, devtmpfs, sysfs; bind, move, remount";
     166 umount2 now mounting::umount2, 2, "";
@@ -318,7 +318,7 @@ table! {
     217 getdents64 now descriptors::getdents64, 3, "";
     218 set_tid_address now process::set_tid_address, 1, "";
     219 restart_syscall wait signals::restart_syscall, 0, "";
-    221 fadvise64 now file_io::fadvise64, 4, "no effect";
+    221 fadvise64 now file_space::fadvise64, 4, "no effect";
     222 timer_create now timers::timer_create, 3, "no alarm clocks";
     223 timer_settime now timers::timer_settime, 4, "";
     224 timer_gettime now timers::timer_gettime, 2, "";
@@ -359,7 +359,7 @@ table! {
     282 signalfd now signals::signalfd, 3, "";
     283 timerfd_create now timer_files::timerfd_create, 2, "";
     284 eventfd now descriptors::eventfd, 1, "";
-    285 fallocate now file_io::fallocate, 4, "mode 0, KEEP_SIZE, PUNCH_HOLE";
+    285 fallocate now file_space::fallocate, 4, "mode 0, KEEP_SIZE, PUNCH_HOLE";
     286 timerfd_settime now timer_files::timerfd_settime, 4, "";
     287 timerfd_gettime now timer_files::timerfd_gettime, 2, "";
     288 accept4 wait sockets::accept4, 4, "";
@@ -374,7 +374,7 @@ table! {
     302 prlimit64 now resources::prlimit64, 4, "";
     303 name_to_handle_at now mounting::name_to_handle_at, 5, "namespaces";
     305 clock_adjtime now adjusting::clock_adjtime, 2, "CLOCK_REALTIME";
-    306 syncfs now file_io::syncfs, 1, "";
+    306 syncfs now file_space::syncfs, 1, "";
     308 setns now namespaces::setns, 2, "time and user namespaces, by nsfs file and by pidfd";
     309 getcpu now scheduling::getcpu, 2, "";
     310 process_vm_readv wait remote_memory::process_vm_readv, 6, "";
@@ -383,12 +383,12 @@ table! {
     315 sched_getattr now scheduling::sched_getattr, 4, "";
     316 renameat2 now paths::renameat2, 5, "not RENAME_WHITEOUT";
     317 seccomp now process::seccomp, 0, "always EINVAL";
-    318 getrandom now file_io::getrandom, 3, "";
+    318 getrandom now machine::getrandom, 3, "";
     319 memfd_create now descriptors::memfd_create, 2, "no huge pages, no MFD_NOEXEC_SEAL";
     322 execveat wait process::execveat, 5, "";
     324 membarrier now scheduling::membarrier, 2, "private and global, not for one core";
     325 mlock2 wait memory::mlock2, 3, "";
-    326 copy_file_range now file_io::copy_file_range, 6, "";
+    326 copy_file_range now file_copies::copy_file_range, 6, "";
     327 preadv2 wait file_io::preadv2, 6, "flags that ask for nothing special";
     328 pwritev2 wait file_io::pwritev2, 6, "flags that ask for nothing special";
     332 statx now metadata::statx, 5, "";
