@@ -58,8 +58,8 @@ pub enum What<S: 'static> {
     Link(fn(&S, &dyn Actor) -> Result<LinkTarget>),
     /// A directory that is a table.
     Table(&'static [Row<S>]),
-    /// A directory of another making.
-    Directory(fn(&S) -> Arc<dyn Inode>),
+    /// A directory of another making; it is told its inode number and its permission bits.
+    Directory(fn(&S, u64, u16) -> Arc<dyn Inode>),
 }
 
 /// A file that can be written.
@@ -142,7 +142,7 @@ impl<S: Subject> TableDirectory<S> {
             What::Table(rows) => {
                 Arc::new(TableDirectory { subject, rows, number, permissions: row.permissions })
             }
-            What::Directory(make) => make(&subject),
+            What::Directory(make) => make(&subject, number, row.permissions),
         })
     }
 

@@ -27,15 +27,17 @@ struct Names {
 }
 
 /// `fd`: for whoever may look into the process; its own threads always.
-pub fn directory(someone: &Someone) -> Arc<dyn Inode> {
+pub fn directory(someone: &Someone, number: u64, permissions: u16) -> Arc<dyn Inode> {
     let names = Names { someone: someone.clone(), shows: Shows::Links };
-    listing(someone, 2, 0o500, names, |someone, actor| someone.must_be_inspectable(actor).map(drop))
+    listing(someone, number, permissions, names, |someone, actor| {
+        someone.must_be_inspectable(actor).map(drop)
+    })
 }
 
 /// `fdinfo`
-pub fn information_directory(someone: &Someone) -> Arc<dyn Inode> {
+pub fn information_directory(someone: &Someone, number: u64, permissions: u16) -> Arc<dyn Inode> {
     let names = Names { someone: someone.clone(), shows: Shows::Information };
-    listing(someone, 3, 0o555, names, |_, _| Ok(()))
+    listing(someone, number, permissions, names, |_, _| Ok(()))
 }
 
 fn file(someone: &Someone, descriptor: Descriptor) -> Result<Arc<File>> {

@@ -137,9 +137,12 @@ const fn settings(name: &'static str, settings: &'static Settings<Someone>) -> R
     Row { name, permissions: 0o644, what: What::Settings(settings) }
 }
 
-/// What a process has.
+/// What a process has; the first rows are its own, all others every thread has as well. (The offsets of its children's time
+/// namespace are set through the process, or through `/proc/TID`.)
 static PROCESS: &[Row<Someone>] = &[
     Row { name: "task", permissions: 0o555, what: What::Directory(threads::directory) },
+    #[cfg(feature = "time_ns")]
+    settings("timens_offsets", &timens_offsets::SETTINGS),
     Row { name: "fd", permissions: 0o500, what: What::Directory(descriptors::directory) },
     Row { name: "fdinfo", permissions: 0o555, what: What::Directory(descriptors::information_directory) },
     Row { name: "ns", permissions: 0o511, what: What::Table(namespaces::ROWS) },
@@ -150,7 +153,7 @@ static PROCESS: &[Row<Someone>] = &[
     Row::text("limits", limits),
     settings("comm", &COMM),
     Row::text("cmdline", memory::arguments),
-    Row::text("stat", stat::of_process),
+    Row::text("stat", stat::text),
     Row::text("statm", memory::sizes),
     Row::text("maps", maps::text),
     Row::text("smaps", maps::detailed),
@@ -165,36 +168,10 @@ static PROCESS: &[Row<Someone>] = &[
     settings("gid_map", &identity::GROUPS),
     settings("setgroups", &identity::SETGROUPS),
     Row::text("syscall_count", system_calls),
-    #[cfg(feature = "time_ns")]
-    settings("timens_offsets", &timens_offsets::SETTINGS),
 ];
 
-/// What a thread has. (Not the offsets: they are set through its process, or through `/proc/TID`.)
-static THREAD: &[Row<Someone>] = &[
-    Row { name: "fd", permissions: 0o500, what: What::Directory(descriptors::directory) },
-    Row { name: "fdinfo", permissions: 0o555, what: What::Directory(descriptors::information_directory) },
-    Row { name: "ns", permissions: 0o511, what: What::Table(namespaces::ROWS) },
-    private("environ", memory::environment),
-    private("auxv", memory::auxiliary_vector),
-    Row { name: "mem", permissions: 0o600, what: What::Opened(bytes::open) },
-    Row::text("status", status::text),
-    Row::text("limits", limits),
-    settings("comm", &COMM),
-    Row::text("cmdline", memory::arguments),
-    Row::text("stat", stat::of_thread),
-    Row::text("statm", memory::sizes),
-    Row::text("maps", maps::text),
-    Row::text("smaps", maps::detailed),
-    link("cwd", |someone, actor| context_link(someone, actor, |task| Some(task.filesystem()?.cwd()))),
-    link("root", |someone, actor| context_link(someone, actor, |task| Some(task.filesystem()?.root()))),
-    link("exe", |someone, actor| context_link(someone, actor, |task| task.process().executable())),
-    Row::text("mounts", |someone, _| Ok(mounts::table(&root_of(someone)?))),
-    Row::text("mountinfo", |someone, _| Ok(mounts::information(&root_of(someone)?))),
-    settings("uid_map", &identity::USERS),
-    settings("gid_map", &identity::GROUPS),
-    settings("setgroups", &identity::SETGROUPS),
-    Row::text("syscall_count", system_calls),
-];
+/// What a thread has.
+static THREAD: &[Row<Someone>] = PROCESS.split_at(if cfg!(feature = "time_ns") { 2 } else { 1 }).1;
 
 /// A link into the tree: to a place the process uses. Errors: EACCES; ENOENT once it has given the place up.
 fn context_link(
@@ -270,11 +247,10 @@ fn limits(someone: &Someone, _actor: &dyn Actor) -> Result<Vec<u8>> {
 /// A directory of a process whose names are not a table.
 fn listing<D: crate::fs::Directory + 'static>(
     someone: &Someone,
-    index: u64,
+    number: u64,
     permissions: u16,
     names: D,
     guard: fn(&Someone, &dyn Actor) -> Result<()>,
 ) -> Arc<dyn Inode> {
-    let number = someone.first_number() + index;
     Arc::new(ListDirectory { subject: someone.clone(), names, number, permissions, guard })
 }

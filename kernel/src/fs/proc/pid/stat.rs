@@ -1,6 +1,6 @@
 //! `/proc/PID/stat`: the same for programs, 52 numbers in a line, proc_pid_stat(5).
 
-use super::Someone;
+use super::{Scope, Someone};
 use crate::{
     abi::{NANOSECONDS_PER_SECOND, Result},
     arch::PAGE_SIZE,
@@ -10,20 +10,17 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Of a process: what all its threads have used.
-pub fn of_process(someone: &Someone, actor: &dyn Actor) -> Result<Vec<u8>> {
+/// Of a process what all its threads have used, of a thread what it has alone.
+pub fn text(someone: &Someone, actor: &dyn Actor) -> Result<Vec<u8>> {
     let task = someone.task()?;
-    let usage = task.process().usage();
-    Ok(text(&task, usage, actor))
+    let usage = match someone.scope {
+        Scope::Process => task.process().usage(),
+        Scope::Thread => task.usage(),
+    };
+    Ok(line(&task, usage, actor))
 }
 
-/// Of a thread alone.
-pub fn of_thread(someone: &Someone, actor: &dyn Actor) -> Result<Vec<u8>> {
-    let task = someone.task()?;
-    Ok(text(&task, task.usage(), actor))
-}
-
-fn text(task: &Task, usage: Usage, actor: &dyn Actor) -> Vec<u8> {
+fn line(task: &Task, usage: Usage, actor: &dyn Actor) -> Vec<u8> {
     let process = task.process();
     let (user, system) = usage.times.ticks();
     let children = process.child_usage();

@@ -14,8 +14,8 @@ use alloc::{string::ToString, sync::Arc};
 struct Names(Someone);
 
 /// The directory.
-pub fn directory(someone: &Someone) -> Arc<dyn Inode> {
-    listing(someone, 1, 0o555, Names(someone.clone()), |_, _| Ok(()))
+pub fn directory(someone: &Someone, number: u64, permissions: u16) -> Arc<dyn Inode> {
+    listing(someone, number, permissions, Names(someone.clone()), |_, _| Ok(()))
 }
 
 impl Names {
