@@ -12,8 +12,8 @@
 mod small;
 
 use super::{
-    frames::{self, Account, ORDERS},
-    reserve,
+    frames, reserve,
+    zones::{Account, ORDERS},
 };
 use crate::{
     arch::{Frame, Hardware, Machine, PAGE_SIZE},

@@ -1,7 +1,8 @@
 //! Memory: whose frames are whose, what a program sees where, and the one place where its memory is touched.
 //!
 //! From the bottom up, a chapter a file:
-//! * [`frames`] keeps account of every frame of RAM; a [`frames::PageRef`] is a counted reference to one.
+//! * [`zones`] are the lists of free frames; [`frames`] keeps account of every frame of RAM, and a [`frames::PageRef`] is a
+//!   counted reference to one.
 //! * [`heap`] is where `Box`, `Arc` and `Vec` come from; [`reserve`] is why they do not fail on a program's account.
 //! * [`source`] is what can be mapped besides fresh memory: a file, or memory shared without one.
 //! * [`regions`] is what an address space *should* hold (`/proc/PID/maps`), [`mappings`] what its page table holds now.
@@ -33,6 +34,7 @@ pub mod special;
 pub mod usage;
 #[allow(unsafe_code, reason = "a program's memory is an atomic to the kernel")]
 pub mod user;
+mod zones;
 
 pub use address_space::AddressSpace;
 pub use faults::Fault;

@@ -8,13 +8,12 @@ use super::{
     Caller, Process, Task,
     credentials::{AfterExec, Lender, after_exec},
     limits::Resource,
+    name::Name,
     privacy::Privacy,
     process::Life,
     signal::AlternateStack,
     status::Status,
-    table,
-    thread::Name,
-    wait,
+    table, wait,
 };
 use crate::{
     abi::{Errno, Result, Signal},

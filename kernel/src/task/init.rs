@@ -6,11 +6,12 @@ use super::{
     job_control,
     kinship::INIT,
     limits::{Limits, Resource, most_tasks},
+    name::Name,
     process::ProcessBeginning,
     sched, serve,
     signal::Actions,
     table,
-    thread::{Beginning, Name, Resources},
+    thread::{Beginning, Resources},
 };
 use crate::{
     abi::{CommandLine, Result},

@@ -2,7 +2,7 @@
 //!
 //! In the order in which a reader may want it: [`boot`] and [`start_info`] get here; [`layout`], [`kernel_space`] and
 //! [`stacks`] are the kernel's memory; [`features`], [`descriptors`], [`exceptions`] and [`entry`] set the processor up and
-//! are the border to user mode, which [`user`], [`extended_state`] and [`paging`] make a function and a table; [`acpi`],
+//! are the border to user mode, which [`user`], [`extended_state`], [`paging`] and [`tlb`] make a function and a table; [`acpi`],
 //! [`apic`], [`interrupts`], [`clock`], [`calibration`], [`rtc`], [`serial`], [`power`] and [`random`] are devices;
 //! [`report`] and [`symbols`] speak when all is lost.
 
@@ -31,6 +31,7 @@ mod serial;
 mod stacks;
 mod start_info;
 mod symbols;
+mod tlb;
 mod user;
 
 use super::{CycleCounter, Frame, Interrupts, Machine, ProcessorFeatures, Reference};

@@ -7,26 +7,21 @@
 //! that the rest of it is still meant. The accessed and dirty bits are set from the start, which spares the processor
 //! writing them; nothing reads them.
 //!
-//! The processor caches translations. Making a page accessible needs no care, since what is absent is not cached, but
-//! every change of something that was present is followed by forgetting it: page by page when they are few, else all at
-//! once, by loading CR3. Tables of another space than the current one are in nobody's cache: CR3 was loaded since. (With
-//! more than one CPU running, others would have to be asked to do the same before a frame is used again.)
+//! The processor remembers translations: what was present and is changed goes to [`Stale`].
 
 use super::kernel_space;
 use super::layout::{self, USER_END};
+use super::tlb::{Stale, current_root, forget, set_root};
 use crate::abi::Result;
 use crate::arch::{Frame, Mapping, PAGE_SIZE, Permissions, TableFrames, TableRoot, Translation};
 use arrayvec::ArrayVec;
-use core::{arch::asm, ops::Range};
+use core::ops::Range;
+use x86_64::PhysAddr;
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
-use x86_64::{PhysAddr, VirtAddr, instructions::tlb};
 
 /// In an entry that is not present: its frame and permissions are kept all the same.
 const KEPT: Flags = Flags::BIT_9;
-
-/// Up to this many pages are forgotten one by one.
-const FEW: usize = 32;
 
 /// The page table of one address space.
 pub struct Table {
@@ -34,24 +29,6 @@ pub struct Table {
     /// Entries of level 4 in use for the program.
     used: usize,
     frames: &'static dyn TableFrames,
-}
-
-/// What CR3 holds.
-#[inline(always)]
-pub fn current_root() -> TableRoot {
-    let root: u64;
-    // SAFETY: it only reads.
-    unsafe { asm!("mov {}, cr3", out(reg) root, options(nomem, nostack, preserves_flags)) };
-    TableRoot(root)
-}
-
-/// Puts a page table in force.
-///
-/// # Safety
-/// It must map the kernel's half as the others do, and stay as long as it is in force.
-pub unsafe fn set_root(root: TableRoot) {
-    // SAFETY: as promised by the caller.
-    unsafe { asm!("mov cr3, {}", in(reg) root.0, options(nostack, preserves_flags)) };
 }
 
 /// Bytes that one entry of this level covers.
@@ -215,7 +192,7 @@ impl Translation for Table {
             set_used(leading, used(leading) + 1);
         }
         if was_present && current_root() == root {
-            tlb::flush(VirtAddr::new(page as u64));
+            forget(page);
         }
         Ok(before)
     }
@@ -459,7 +436,7 @@ impl<F: FnMut(Frame)> Removal<F> {
                 continue;
             }
             let frame = frame_of(entry);
-            if self.stale.in_force && entry.flags().contains(Flags::PRESENT) {
+            if self.stale.in_force() && entry.flags().contains(Flags::PRESENT) {
                 self.stale.add(start + number * PAGE_SIZE);
             }
             entry.set_unused();
@@ -486,34 +463,4 @@ fn take_link(frame: Frame) -> Option<Frame> {
     // SAFETY: `put_link` wrote it.
     let word = unsafe { layout::frame_pointer(frame).cast::<u64>().replace(0) };
     word.checked_sub(1).map(|next| Frame(next as u32))
-}
-
-/// Pages that the processor may remember wrongly. None, if it uses another table.
-struct Stale {
-    pages: ArrayVec<usize, FEW>,
-    too_many: bool,
-    root: TableRoot,
-    in_force: bool,
-}
-
-impl Stale {
-    fn new(root: TableRoot) -> Self {
-        Self { pages: ArrayVec::new_const(), too_many: false, root, in_force: current_root() == root }
-    }
-
-    fn add(&mut self, page: usize) {
-        if self.in_force {
-            self.too_many |= self.pages.try_push(page).is_err();
-        }
-    }
-
-    /// Makes the processor forget them.
-    fn forget(&self) {
-        if self.too_many {
-            // SAFETY: it is in force already.
-            unsafe { set_root(self.root) };
-        } else {
-            self.pages.iter().for_each(|&page| tlb::flush(VirtAddr::new(page as u64)));
-        }
-    }
 }

@@ -70,7 +70,7 @@ fn program_registers(out: &mut dyn Write, program: &Registers) -> Result {
 fn kernel_registers(out: &mut dyn Write, frame: &KernelFrame) -> Result {
     let KernelFrame { r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax, .. } = *frame;
     let KernelFrame { vector, error_code, rip, rflags, rsp, .. } = *frame;
-    let (cr2, cr3) = (Cr2::read_raw(), super::paging::current_root().0);
+    let (cr2, cr3) = (Cr2::read_raw(), super::tlb::current_root().0);
     let first = [("rip", rip), ("rsp", rsp), ("rflags", rflags), ("rax", rax)];
     let second = [
         ("rbx", rbx),

@@ -232,9 +232,9 @@ impl Context {
 /// Puts a page table in force, unless it is: loading CR3 throws the translations away.
 #[inline(always)]
 fn enter_space(space: TableRoot) {
-    if super::paging::current_root() != space {
+    if super::tlb::current_root() != space {
         // SAFETY: every page table maps the kernel's half alike, and its owner keeps it while a program runs in it.
-        unsafe { super::paging::set_root(space) };
+        unsafe { super::tlb::set_root(space) };
     }
 }
 

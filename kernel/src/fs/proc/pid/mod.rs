@@ -28,8 +28,8 @@ use crate::{
     task::{
         Process, Task,
         limits::{Resource, UNLIMITED},
+        name::Name,
         table,
-        thread::Name,
     },
 };
 use alloc::{
