@@ -122,7 +122,7 @@ pub fn cases(plan: &mut Plan) {
             let (_read_end, write_end) = process::pipe()?;
             call!(libc::SYS_write, write_end, [0u8; 5000].as_ptr(), 5000).step("write").map(|_| ())
         }),
-        ("sockets with messages in them, and sent through each other", || super::sockets::circle()),
+        ("sockets with messages in them, and sent through each other", || super::socket_rights::circle()),
         ("files made and removed", || {
             let file = Temporary::with("leak", &[1; 50_000], 0o644)?;
             file::read(&file.0).step("reading").map(|_| ())

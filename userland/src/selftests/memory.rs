@@ -1,21 +1,21 @@
-//! Memory of a process: mmap(2) and its family, brk, the stack, copy-on-write, and what each fault says.
+//! Memory of a process: mmap(2) and its family, brk, the stack, and what each fault says.
 
-use super::faults::{self, BUS, FORBIDDEN, Touch, UNMAPPED, reading_is};
+use super::faults::{self, FORBIDDEN, Touch, UNMAPPED, reading_is};
 use super::mappings::{self, PAGE};
 use super::support::Temporary;
 use crate::call;
-use crate::ktap::{Outcome, Plan, Step, Why, equal, holds, in_child, on_gnomon, refused, skipped};
+use crate::ktap::{Outcome, Plan, Step, Why, equal, holds, on_gnomon, refused, skipped};
 use crate::system::errno::Errno;
-use crate::system::file::{self, Descriptor};
+use crate::system::file::Descriptor;
 use crate::system::process::{self, Status};
 
-const NONE: i32 = libc::PROT_NONE;
-const READ: i32 = libc::PROT_READ;
-const WRITE: i32 = libc::PROT_WRITE;
+pub const NONE: i32 = libc::PROT_NONE;
+pub const READ: i32 = libc::PROT_READ;
+pub const WRITE: i32 = libc::PROT_WRITE;
 const EXECUTE: i32 = libc::PROT_EXEC;
-const PRIVATE: i32 = libc::MAP_PRIVATE;
-const SHARED: i32 = libc::MAP_SHARED;
-const ANONYMOUS: i32 = libc::MAP_ANONYMOUS;
+pub const PRIVATE: i32 = libc::MAP_PRIVATE;
+pub const SHARED: i32 = libc::MAP_SHARED;
+pub const ANONYMOUS: i32 = libc::MAP_ANONYMOUS;
 const FIXED: i32 = libc::MAP_FIXED;
 
 /// The system call in full.
@@ -39,22 +39,22 @@ pub fn munmap(address: usize, length: usize) -> Result<usize, Errno> {
     call!(libc::SYS_munmap, address, length)
 }
 
-fn mprotect(address: usize, length: usize, protection: i32) -> Result<usize, Errno> {
+pub fn mprotect(address: usize, length: usize, protection: i32) -> Result<usize, Errno> {
     call!(libc::SYS_mprotect, address, length, protection)
 }
 
-fn get(address: usize) -> u8 {
+pub fn get(address: usize) -> u8 {
     // SAFETY: callers read what they have mapped readable.
     unsafe { std::ptr::read_volatile(address as *const u8) }
 }
 
-fn put(address: usize, byte: u8) {
+pub fn put(address: usize, byte: u8) {
     // SAFETY: callers write what they have mapped writable, and nothing else uses.
     unsafe { std::ptr::write_volatile(address as *mut u8, byte) }
 }
 
 /// True when all bytes are this one.
-fn filled(address: usize, length: usize, byte: u8) -> bool {
+pub fn filled(address: usize, length: usize, byte: u8) -> bool {
     (address..address + length).all(|address| get(address) == byte)
 }
 
@@ -65,8 +65,6 @@ fn writing_is(what: &str, address: usize, expected: Touch) -> Outcome {
 pub fn cases(plan: &mut Plan) {
     anonymous(plan);
     refusals(plan);
-    files(plan);
-    sharing(plan);
     remapping(plan);
     advice(plan);
     break_and_stack(plan);
@@ -212,130 +210,6 @@ fn refusals(plan: &mut Plan) {
         munmap(address + PAGE, PAGE).step("munmap")?;
         refused("over a hole", mprotect(address, 3 * PAGE, READ | WRITE), Errno::ENOMEM)?;
         mprotect(address, 0, READ).step("length 0").map(|_| ())
-    });
-}
-
-fn files(plan: &mut Plan) {
-    plan.case("a private mapping shows the file, and writing to it changes no file", || {
-        let temporary = Temporary::with("private", b"0123456789", 0o644)?;
-        let descriptor = Descriptor::open(&temporary.0, libc::O_RDWR)?;
-        let address = mmap(0, PAGE, READ | WRITE, PRIVATE, descriptor.0, 0).step("mmap")?;
-        drop(descriptor);
-        equal("bytes", (get(address), get(address + 9)), (b'0', b'9'))?;
-        holds(filled(address + 10, PAGE - 10, 0), || "no zeros behind the file".into())?;
-        put(address, b'x');
-        equal("byte", get(address), b'x')?;
-        equal("file", file::read(&temporary.0)?, "0123456789".to_string())
-    });
-    plan.case("a shared mapping is the file: both ways, at once", || {
-        let temporary = Temporary::with("shared", &[b'a'; 3 * PAGE], 0o644)?;
-        let descriptor = Descriptor::open(&temporary.0, libc::O_RDWR)?;
-        let address = mmap(0, 2 * PAGE, READ | WRITE, SHARED, descriptor.0, PAGE).step("mmap")?;
-        put(address + 5, b'x');
-        let mut bytes = [0u8; 8];
-        call!(libc::SYS_pread64, descriptor.0, &mut bytes, 8usize, PAGE).step("pread64")?;
-        equal("file", &bytes, b"aaaaaxaa")?;
-        call!(libc::SYS_pwrite64, descriptor.0, b"y".as_ptr(), 1usize, 2 * PAGE).step("pwrite64")?;
-        equal("memory", get(address + PAGE), b'y')?;
-        in_child(move || {
-            put(address + 6, b'z');
-            Ok(())
-        })?;
-        equal("memory after a child wrote", get(address + 6), b'z')?;
-        call!(libc::SYS_msync, address, 2 * PAGE, libc::MS_SYNC).step("msync").map(|_| ())
-    });
-    plan.case("a page wholly behind the end of the file is SIGBUS", || {
-        let temporary = Temporary::with("short", b"short", 0o644)?;
-        let descriptor = Descriptor::open(&temporary.0, libc::O_RDWR)?;
-        for flags in [PRIVATE, SHARED] {
-            let address = mmap(0, 3 * PAGE, READ, flags, descriptor.0, 0).step("mmap")?;
-            reading_is("the first page", address + 100, Touch::Fine)?;
-            reading_is("the second page", address + PAGE, BUS)?;
-            let (_read_end, write_end) = process::pipe()?;
-            refused(
-                "write(2) from it",
-                call!(libc::SYS_write, write_end, address + PAGE, 1usize),
-                Errno::EFAULT,
-            )?;
-        }
-        call!(libc::SYS_ftruncate, descriptor.0, 2 * PAGE).step("ftruncate")?;
-        let address = mmap(0, 3 * PAGE, READ, SHARED, descriptor.0, 0).step("mmap")?;
-        reading_is("the second page of the longer file", address + PAGE, Touch::Fine)?;
-        reading_is("the third", address + 2 * PAGE, BUS)
-    });
-    plan.case("a mapping outlives the file's name and descriptor", || {
-        let temporary = Temporary::with("gone", &[b'q'; PAGE], 0o644)?;
-        let descriptor = Descriptor::open(&temporary.0, libc::O_RDONLY)?;
-        let address = mmap(0, PAGE, READ, SHARED, descriptor.0, 0).step("mmap")?;
-        drop(descriptor);
-        drop(temporary);
-        holds(filled(address, PAGE, b'q'), || "the bytes are gone".into())
-    });
-}
-
-fn sharing(plan: &mut Plan) {
-    plan.case("after fork private memory is copied when written, by either side", || {
-        let address = map(64, READ | WRITE)?;
-        (0..64).for_each(|page| put(address + page * PAGE, 1));
-        let (read_end, write_end) = process::pipe()?;
-        let child = crate::ktap::Running::start(move || {
-            (0..64).step_by(2).for_each(|page| put(address + page * PAGE, 2));
-            process::await_byte(read_end);
-            for page in 0..64 {
-                equal("a byte in the child", get(address + page * PAGE), if page % 2 == 0 { 2 } else { 1 })?;
-            }
-            Ok(())
-        })?;
-        (0..64).step_by(3).for_each(|page| put(address + page * PAGE, 3));
-        process::send_byte(write_end);
-        child.finish()?;
-        for page in 0..64 {
-            equal("a byte in the parent", get(address + page * PAGE), if page % 3 == 0 { 3 } else { 1 })?;
-        }
-        Ok(())
-    });
-    plan.case("three generations of forks keep their bytes apart", || {
-        let address = map(1, READ | WRITE)?;
-        put(address, 1);
-        in_child(move || {
-            put(address, 2);
-            in_child(move || {
-                equal("the grandchild's byte", get(address), 2)?;
-                put(address, 3);
-                Ok(())
-            })?;
-            equal("the child's byte", get(address), 2)
-        })?;
-        equal("the parent's byte", get(address), 1)
-    });
-    plan.case("a read(2) into a page shared by fork copies it first", || {
-        let address = map(1, READ | WRITE)?;
-        put(address, 1);
-        let (read_end, write_end) = process::pipe()?;
-        process::send_byte(write_end);
-        in_child(move || {
-            call!(libc::SYS_read, read_end, address, 1usize).step("read")?;
-            equal("the child's byte", get(address), b'.')
-        })?;
-        equal("the parent's byte", get(address), 1)
-    });
-    plan.case("shared anonymous memory is one for parent and children", || {
-        let address = mmap(0, PAGE, READ | WRITE, SHARED | ANONYMOUS, -1, 0).step("mmap")?;
-        in_child(move || {
-            put(address, 9);
-            Ok(())
-        })?;
-        equal("byte", get(address), 9)
-    });
-    plan.case("what the child unmaps or protects stays as it is in the parent", || {
-        let address = map(2, READ | WRITE)?;
-        in_child(move || {
-            munmap(address, PAGE).step("munmap")?;
-            mprotect(address + PAGE, PAGE, NONE).step("mprotect").map(|_| ())
-        })?;
-        put(address, 1);
-        put(address + PAGE, 1);
-        Ok(())
     });
 }
 

@@ -32,6 +32,7 @@ mod locked_memory;
 mod mappings;
 mod memory;
 mod memory_files;
+mod names;
 mod namespace_limit;
 mod nsfs;
 mod offsets_bounds;
@@ -49,10 +50,13 @@ mod registers;
 mod remote_memory;
 mod scheduling;
 mod setns;
+mod shared_memory;
+mod signal_actions;
 mod signal_files;
 mod signal_frames;
 mod signals;
 mod sleeping;
+mod socket_rights;
 mod sockets;
 mod special_mappings;
 mod support;
@@ -127,9 +131,11 @@ selftests! {
     registers
     intruders
     memory
+    shared_memory
     locked_memory
     remote_memory
     signals
+    signal_actions
     interruptions
     signal_frames
     threads
@@ -138,7 +144,9 @@ selftests! {
     elf_files
     pipes
     sockets
+    socket_rights
     files
+    names
     file_contents
     memory_files
     file_attributes

@@ -1,6 +1,6 @@
-//! Signals: masks, handlers and their flags, what is sent by whom, default actions, and which calls they interrupt.
+//! Signals: masks, handlers and their flags, what is sent by whom, and which calls they interrupt.
 
-use super::support::{become_nobody, helper_words, needs_root, output_of};
+use super::support::{become_nobody, needs_root};
 use crate::call;
 use crate::ktap::{Outcome, Plan, Running, Step, Why, equal, holds, in_child, refused, within};
 use crate::system::errno::Errno;
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicUsize, Ordering::SeqCst};
 /// How often the handler ran, and what it saw last.
 pub static COUNT: AtomicI32 = AtomicI32::new(0);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
-static CODE: AtomicI32 = AtomicI32::new(0);
-static SENDER: AtomicI32 = AtomicI32::new(0);
+pub static CODE: AtomicI32 = AtomicI32::new(0);
+pub static SENDER: AtomicI32 = AtomicI32::new(0);
 static VALUE: AtomicI64 = AtomicI64::new(0);
 static ORDER: AtomicI64 = AtomicI64::new(0);
 static DEPTH: AtomicI32 = AtomicI32::new(0);
@@ -61,7 +61,7 @@ pub fn handle(signal: i32, flags: i32, mask: u64) -> Outcome {
     }
 }
 
-fn ignore(signal: i32) -> Outcome {
+pub fn ignore(signal: i32) -> Outcome {
     // SAFETY: a constant.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
     Ok(())
@@ -71,13 +71,13 @@ pub fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
-fn mask(how: i32, set: u64) -> Result<u64, Errno> {
+pub fn mask(how: i32, set: u64) -> Result<u64, Errno> {
     let mut old = 0u64;
     call!(libc::SYS_rt_sigprocmask, how, &set, &mut old, 8usize)?;
     Ok(old)
 }
 
-fn pending() -> Result<u64, Errno> {
+pub fn pending() -> Result<u64, Errno> {
     let mut set = 0u64;
     call!(libc::SYS_rt_sigpending, &mut set, 8usize)?;
     Ok(set)
@@ -87,7 +87,7 @@ pub fn kill(process: i32, signal: i32) -> Result<usize, Errno> {
     call!(libc::SYS_kill, process, signal)
 }
 
-fn count() -> i32 {
+pub fn count() -> i32 {
     COUNT.load(SeqCst)
 }
 
@@ -104,10 +104,7 @@ pub fn cases(plan: &mut Plan) {
     sending(plan);
     masking(plan);
     handling(plan);
-    default_actions(plan);
     interrupting(plan);
-    children(plan);
-    inheriting(plan);
 }
 
 fn sending(plan: &mut Plan) {
@@ -341,105 +338,6 @@ fn handling(plan: &mut Plan) {
     });
 }
 
-fn default_actions(plan: &mut Plan) {
-    let ends_with = |signal: i32| {
-        process::run(|| {
-            let _ = kill(own_id(), signal);
-            0
-        })
-    };
-    plan.case("by default most signals end the process", move || {
-        let deadly =
-            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34, 50, 64];
-        for signal in deadly {
-            equal(&format!("signal {signal}"), ends_with(signal)?, Status::Killed(signal))?;
-        }
-        Ok(())
-    });
-    plan.case("by default SIGCHLD, SIGCONT, SIGURG and SIGWINCH do nothing", move || {
-        for signal in [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH] {
-            equal(&format!("signal {signal}"), ends_with(signal)?, Status::Exited(0))?;
-        }
-        Ok(())
-    });
-    plan.case("an ignored signal does nothing, also when it was pending", || {
-        mask(libc::SIG_BLOCK, bit(libc::SIGTERM))?;
-        kill(own_id(), libc::SIGTERM)?;
-        ignore(libc::SIGTERM)?;
-        equal("pending", pending()?, 0)?;
-        mask(libc::SIG_SETMASK, 0)?;
-        kill(own_id(), libc::SIGTERM).step("kill").map(|_| ())
-    });
-    plan.case("stop and continue: the parent sees both, and SIGKILL ends a stopped process", || {
-        let child = process::spawn(|| {
-            loop {
-                let _ = call!(libc::SYS_pause);
-            }
-        })?;
-        for signal in [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
-            // An orphaned group would ignore the last three; this child's group has its parent in it.
-            kill(child, libc::SIGSTOP)?;
-            let stopped = process::wait_with(child, libc::WUNTRACED).step("wait for the stop")?;
-            equal("stopped", stopped.1, Status::Stopped(libc::SIGSTOP))?;
-            kill(child, libc::SIGCONT)?;
-            let continued = process::wait_with(child, libc::WCONTINUED).step("wait for the continuation")?;
-            equal(&format!("continued before {signal}"), continued.1, Status::Continued)?;
-        }
-        kill(child, libc::SIGSTOP)?;
-        process::wait_with(child, libc::WUNTRACED)?;
-        kill(child, libc::SIGKILL)?;
-        equal("killed", process::wait(child)?, Status::Killed(libc::SIGKILL))
-    });
-    plan.case("processor exceptions: division by zero, a bad instruction, a breakpoint", || {
-        // SAFETY: each raises an exception in a child made for it.
-        let divide: fn() = || unsafe { std::arch::asm!("xor edx, edx", "xor ecx, ecx", "mov eax, 1", "div ecx", out("eax") _, out("ecx") _, out("edx") _) };
-        // SAFETY: as above.
-        let undefined: fn() = || unsafe { std::arch::asm!("ud2") };
-        // SAFETY: as above.
-        let breakpoint: fn() = || unsafe { std::arch::asm!("int3") };
-        // SAFETY: as above; HLT is for the kernel only.
-        let privileged: fn() = || unsafe { std::arch::asm!("hlt") };
-        for (what, raise, signal) in [
-            ("a division by zero", divide, libc::SIGFPE),
-            ("a bad instruction", undefined, libc::SIGILL),
-            ("a breakpoint", breakpoint, libc::SIGTRAP),
-            ("a privileged instruction", privileged, libc::SIGSEGV),
-        ] {
-            let status = process::run(|| {
-                raise();
-                0
-            })?;
-            equal(what, status, Status::Killed(signal))?;
-        }
-        Ok(())
-    });
-    plan.case("an exception that is blocked or ignored ends the process all the same", || {
-        let status = process::run(|| {
-            let _ = mask(libc::SIG_BLOCK, !0);
-            super::faults::crash();
-            0
-        })?;
-        equal("blocked", status, Status::Killed(libc::SIGSEGV))?;
-        let status = process::run(|| {
-            let _ = ignore(libc::SIGSEGV);
-            super::faults::crash();
-            0
-        })?;
-        equal("ignored", status, Status::Killed(libc::SIGSEGV))
-    });
-    plan.case("writing to a pipe without readers: SIGPIPE, or EPIPE when that is ignored", || {
-        let (read_end, write_end) = process::pipe()?;
-        process::close(read_end);
-        let status = process::run(|| {
-            process::send_byte(write_end);
-            0
-        })?;
-        equal("by default", status, Status::Killed(libc::SIGPIPE))?;
-        ignore(libc::SIGPIPE)?;
-        refused("ignored", call!(libc::SYS_write, write_end, b"x".as_ptr(), 1usize), Errno::EPIPE)
-    });
-}
-
 fn interrupting(plan: &mut Plan) {
     let read = |descriptor: i32| {
         let mut byte = 0u8;
@@ -512,98 +410,5 @@ fn interrupting(plan: &mut Plan) {
         time::sleep(10 * MILLISECOND);
         kill(child.child, libc::SIGCONT)?;
         child.finish()
-    });
-}
-
-fn children(plan: &mut Plan) {
-    plan.case("SIGCHLD tells who ended and how: code CLD_EXITED or CLD_KILLED", || {
-        handle(libc::SIGCHLD, 0, 0)?;
-        for (work, code) in [(0, 1), (1, 2)] {
-            let before = count();
-            let child = process::spawn(|| {
-                if work == 1 {
-                    let _ = kill(own_id(), libc::SIGKILL);
-                }
-                5
-            })?;
-            while count() == before {
-                time::sleep(MILLISECOND);
-            }
-            equal("code and child", (CODE.load(SeqCst), SENDER.load(SeqCst)), (code, child))?;
-            process::wait(child)?;
-        }
-        Ok(())
-    });
-    plan.case("with SIGCHLD ignored, or SA_NOCLDWAIT, children leave no zombies: wait is ECHILD", || {
-        ignore(libc::SIGCHLD)?;
-        let child = process::spawn(|| 0)?;
-        refused("wait", process::wait(child), Errno::ECHILD)?;
-        handle(libc::SIGCHLD, libc::SA_NOCLDWAIT, 0)?;
-        let child = process::spawn(|| 0)?;
-        refused("wait", process::wait(child), Errno::ECHILD)
-    });
-    plan.case("a stop sends SIGCHLD, unless SA_NOCLDSTOP", || {
-        for (flags, expected) in [(0, 1), (libc::SA_NOCLDSTOP, 0)] {
-            handle(libc::SIGCHLD, flags, 0)?;
-            let before = count();
-            let child = process::spawn(|| {
-                loop {
-                    let _ = call!(libc::SYS_pause);
-                }
-            })?;
-            kill(child, libc::SIGSTOP)?;
-            process::wait_with(child, libc::WUNTRACED)?;
-            equal(&format!("signals with flags {flags:#x}"), count() - before, expected)?;
-            kill(child, libc::SIGKILL)?;
-            process::wait(child)?;
-        }
-        Ok(())
-    });
-}
-
-fn inheriting(plan: &mut Plan) {
-    plan.case("a fork inherits handlers and mask, not what is pending", || {
-        handle(libc::SIGUSR1, 0, 0)?;
-        mask(libc::SIG_BLOCK, bit(libc::SIGUSR1))?;
-        kill(own_id(), libc::SIGUSR1)?;
-        in_child(|| {
-            equal("pending", pending()?, 0)?;
-            equal("mask", mask(libc::SIG_SETMASK, 0)?, bit(libc::SIGUSR1))?;
-            equal("count", count(), 0)?;
-            kill(own_id(), libc::SIGUSR1)?;
-            equal("count", count(), 1)
-        })
-    });
-    plan.case("an exec keeps the mask and what is ignored, and resets handlers", || {
-        let words = helper_words(&["file", "/proc/self/status"]);
-        let text = output_of(|| {
-            let ready = handle(libc::SIGUSR1, 0, 0).and_then(|()| ignore(libc::SIGUSR2));
-            if ready.is_ok() && mask(libc::SIG_SETMASK, bit(libc::SIGHUP)).is_ok() {
-                process::execute(&words);
-            }
-            1
-        })?;
-        let set = |name: &str| -> Result<u64, Why> {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)).step(name)?;
-            u64::from_str_radix(line.trim(), 16).ok().step("a set of signals")
-        };
-        equal("blocked", set("SigBlk:")?, bit(libc::SIGHUP))?;
-        equal("ignored", set("SigIgn:")? & bit(libc::SIGUSR2), bit(libc::SIGUSR2))?;
-        equal("caught", set("SigCgt:")? & (bit(libc::SIGUSR1) | bit(libc::SIGUSR2)), 0)
-    });
-    plan.case("a pending signal stays pending over an exec", || {
-        let words = helper_words(&["file", "/proc/self/status"]);
-        let text = output_of(|| {
-            let _ = mask(libc::SIG_SETMASK, bit(libc::SIGUSR1));
-            let _ = kill(own_id(), libc::SIGUSR1);
-            process::execute(&words);
-            1
-        })?;
-        let pending = ["SigPnd:", "ShdPnd:"].iter().filter_map(|name| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name))
-                .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-        });
-        equal("pending", pending.fold(0, |all, set| all | set), bit(libc::SIGUSR1))
     });
 }
