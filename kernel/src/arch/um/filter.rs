@@ -18,8 +18,7 @@ use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD,
 /// Those that change mappings, as the change is made by the stub; those that need or replace registers; and those that are
 /// likely to send a signal to the caller. All others work too if they turn out to need the stub, only slower: see
 /// [`super::process::Thread::enter_stub`].
-const BY_SIGNAL: [i64; 14] = [
-    libc::SYS_munmap,
+const BY_SIGNAL: [i64; 13] = [
     libc::SYS_mprotect,
     libc::SYS_mremap,
     libc::SYS_madvise,

@@ -12,7 +12,9 @@ use super::slot::Slot;
 use super::statistics::{self, Event};
 use super::turns::{self, Call, HostThread, Lost, Unborn};
 use super::{running, stub};
+use crate::arch::PAGE_SIZE;
 use alloc::sync::Arc;
+use core::ops::Range;
 use std::os::fd::OwnedFd;
 
 /// The host process of an address space.
@@ -39,8 +41,8 @@ pub struct Thread {
 enum Parked {
     /// In a system call of the program; its registers are in the processor's care, which is the host's.
     InCall {
-        /// Names the call.
-        id: u64,
+        /// The call.
+        call: Call,
         /// What it will return; the number of the call before anybody has said so.
         result: i64,
     },
@@ -95,6 +97,14 @@ impl Process {
         act(&mut self.threads.lock()[place])
     }
 
+    /// Lets `act` clone it by its first thread; a process of several threads is not cloned, as the others' slots would be too.
+    pub fn with_only_thread<R>(&self, act: impl FnOnce(&mut Thread) -> R) -> Option<R> {
+        match &mut self.threads.lock()[..] {
+            [thread] => Some(act(thread)),
+            _ => None,
+        }
+    }
+
     /// Whether somebody on the host has ended it.
     pub fn has_died(&self) -> bool {
         running::has_died(self.number)
@@ -139,7 +149,7 @@ impl Thread {
     pub fn stopped(&mut self, call: &Call) {
         self.parked = match call.signal() {
             Some(_) => Parked::InStub { id: call.id },
-            None => Parked::InCall { id: call.id, result: call.number.into() },
+            None => Parked::InCall { call: *call, result: call.number.into() },
         };
     }
 
@@ -234,13 +244,25 @@ impl Thread {
             .unwrap_or(super::operation::NOT_MADE)
     }
 
+    /// What is unmapped if the call it waits in is left to the host: a munmap(2) that has succeeded here.
+    pub fn unmapping(&self) -> Option<Range<usize>> {
+        match self.parked {
+            Parked::InCall { call, result: 0 } if i64::from(call.number) == libc::SYS_munmap => {
+                let [start, length, ..] = call.arguments.map(|argument| argument as usize);
+                Some(start..(start + length).next_multiple_of(PAGE_SIZE))
+            }
+            _ => None,
+        }
+    }
+
     /// Lets the program go on after operations, and waits until it stops: gives how. `None`: it was stopped before it ran.
     ///
-    /// The caller has said [`running::begin`], and says [`running::end`]. With operations, the thread is in the stub.
-    pub fn resume(&mut self, operations: &[Operation]) -> Result<Option<Call>, Lost> {
+    /// The caller has said [`running::begin`], and says [`running::end`]. With operations, the thread is in the stub; if the
+    /// host `is_to_do` the call it waits in, it waits in one.
+    pub fn resume(&mut self, operations: &[Operation], is_to_do: bool) -> Result<Option<Call>, Lost> {
         match self.parked {
-            Parked::InCall { id, result } => {
-                if !turns::get().answer_call(id, result) {
+            Parked::InCall { call, result } => {
+                if !turns::get().answer_call(&call, if is_to_do { None } else { Some(result) }) {
                     return self.answer_late(result);
                 }
             }

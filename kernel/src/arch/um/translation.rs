@@ -13,6 +13,8 @@
 //! The entries lie in leaves of a page each, as a processor's do, in frames that are accounted for as tables; a program
 //! that maps a page here and a page there pays for it. Above them is a sorted map.
 
+mod copy;
+
 use super::entry::{Entry, Host};
 use super::memory;
 use super::operation::{self, Operation};
@@ -21,7 +23,7 @@ use super::process::Process;
 use crate::abi::Result;
 use crate::arch::{Frame, Mapping, PAGE_SIZE, Permissions, TableFrames, TableRoot, Translation};
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::ops::Range;
 
 /// Entries in a leaf.
@@ -34,6 +36,8 @@ const REACH: usize = 64;
 const MOST_OPERATIONS: usize = 256;
 /// More stale ranges than this are joined to one.
 const MOST_RANGES: usize = 32;
+/// More host mappings than this are not copied to a child: it is cheaper to bring in what it needs.
+const MOST_COPIED: usize = 256;
 
 /// The page table of one address space.
 pub struct Table(Arc<spin::Mutex<Space>>);
@@ -49,6 +53,8 @@ pub struct Space {
     process: Option<Arc<Process>>,
     /// It was another space's before, and still has that one's mappings.
     inherited: bool,
+    /// The space whose pages it was given, until it has a host process.
+    parent: Weak<spin::Mutex<Space>>,
 }
 
 /// A frame full of entries.
@@ -64,10 +70,13 @@ impl Leaf {
         unsafe { memory::pointer(self.frame).cast().as_mut() }
     }
 
-    fn get(&self, index: usize) -> Entry {
+    fn view(&self) -> &[u64; ENTRIES] {
         // SAFETY: as above.
-        let entries: &[u64; ENTRIES] = unsafe { memory::pointer(self.frame).cast().as_ref() };
-        Entry::unpack(entries[index])
+        unsafe { memory::pointer(self.frame).cast().as_ref() }
+    }
+
+    fn get(&self, index: usize) -> Entry {
+        Entry::unpack(self.view()[index])
     }
 
     fn set(&mut self, index: usize, entry: Entry) {
@@ -109,15 +118,14 @@ impl Space {
             let start = number * LEAF_SPAN;
             let first = range.start.saturating_sub(start) / PAGE_SIZE;
             let last = (range.end - start).div_ceil(PAGE_SIZE).min(ENTRIES);
-            for index in first..last {
-                let before = leaf.entries()[index];
-                if before != 0 {
-                    let after = change(start + index * PAGE_SIZE, Entry::unpack(before));
-                    if after.pack() != before {
-                        leaf.set(index, after);
-                    }
+            let mut gone = 0;
+            for (index, word) in (first..last).zip(&mut leaf.entries()[first..last]) {
+                if *word != 0 {
+                    *word = change(start + index * PAGE_SIZE, Entry::unpack(*word)).pack();
+                    gone += usize::from(*word == 0);
                 }
             }
+            leaf.used -= gone;
             empty |= leaf.used == 0;
         }
         if empty {
@@ -140,10 +148,9 @@ impl Space {
             let start = number * LEAF_SPAN;
             let first = range.start.saturating_sub(start) / PAGE_SIZE;
             let last = (range.end - start).div_ceil(PAGE_SIZE).min(ENTRIES);
-            for index in first..last {
-                match leaf.get(index) {
-                    Entry::NONE => {}
-                    entry => visitor(start + index * PAGE_SIZE, entry),
+            for (index, word) in (first..last).zip(&leaf.view()[first..last]) {
+                if *word != 0 {
+                    visitor(start + index * PAGE_SIZE, Entry::unpack(*word));
                 }
             }
         }
@@ -198,9 +205,16 @@ impl Space {
         self.entry(page).wanted.is_some_and(|wanted| wanted.permissions.contains(needed))
     }
 
+    /// Whether the host has all that is wanted at a page.
+    pub fn is_installed(&self, page: usize) -> bool {
+        self.entry(page).is_installed()
+    }
+
     /// What the host process has to do before a program may run in it; what a fault has shown to be needed is included.
     /// It is taken for done from here on: whoever cannot have it done calls [`Self::forget`].
     pub fn operations(&mut self, fault: Option<usize>) -> Vec<Operation> {
+        // A page that is copied because it was written to gets its new frame by the plan.
+        let is_planned = fault.is_some_and(|page| self.entry(page).is_stale());
         let mut plan = Plan::default();
         for range in core::mem::take(&mut self.stale) {
             plan.begin_range();
@@ -210,8 +224,34 @@ impl Space {
         if core::mem::take(&mut self.inherited) || operations.len() > MOST_OPERATIONS {
             operations = vec![self.forget()];
         }
+        let fault = fault.filter(|page| !is_planned || !self.entry(*page).is_installed());
         operations.extend(fault.and_then(|page| self.bring_in(page)));
         operations
+    }
+
+    /// Whether all there is to do is that nothing be left of a range of which nothing is wanted, and unmapping it can only
+    /// succeed: the host refuses if that takes one mapping more than it gives, that is to cut one in two.
+    pub fn needs_only_unmapping(&self, range: &Range<usize>) -> bool {
+        let inside = |stale: &Range<usize>| range.start <= stale.start && stale.end <= range.end;
+        let mut is_wanted = false;
+        self.visit(range.clone(), &mut |_, entry| is_wanted |= entry.wanted.is_some());
+        if self.inherited || is_wanted || !self.stale.iter().all(inside) {
+            return false;
+        }
+        let (before, after) = (self.entry(range.start.wrapping_sub(PAGE_SIZE)), self.entry(range.end));
+        match (before, after) {
+            (Entry { host: Host::Nothing, .. }, _) | (_, Entry { host: Host::Nothing, .. }) => true,
+            (Entry { wanted: Some(before), .. }, Entry { wanted: Some(after), .. }) => {
+                before.frame.0 as usize + range.len() / PAGE_SIZE + 1 != after.frame.0 as usize
+            }
+            _ => false,
+        }
+    }
+
+    /// That has been done.
+    pub fn note_unmapped(&mut self, range: Range<usize>) {
+        self.stale.clear();
+        self.update(range, &mut |_, entry| Entry { host: Host::Nothing, ..entry });
     }
 
     /// Maps a page, and those around it that can be had at the same price.
@@ -249,8 +289,14 @@ impl Space {
 
 impl Translation for Table {
     fn new(frames: &'static dyn TableFrames) -> Result<Self> {
-        let space =
-            Space { leaves: BTreeMap::new(), frames, stale: Vec::new(), process: None, inherited: false };
+        let space = Space {
+            leaves: BTreeMap::new(),
+            frames,
+            stale: Vec::new(),
+            process: None,
+            inherited: false,
+            parent: Weak::new(),
+        };
         Ok(Self(Arc::new(spin::Mutex::new(space))))
     }
 
@@ -261,12 +307,7 @@ impl Translation for Table {
     fn map(&mut self, page: usize, mapping: Mapping) -> Result<Option<Frame>> {
         let space = &mut *self.0.lock();
         let (number, index) = place(page);
-        let leaf = match space.leaves.entry(number) {
-            alloc::collections::btree_map::Entry::Occupied(leaf) => leaf.into_mut(),
-            alloc::collections::btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(Leaf { frame: space.frames.allocate()?, used: 0 })
-            }
-        };
+        let leaf = Leaf::of(space, number)?;
         let before = leaf.get(index);
         let entry = before.wanting(Some(mapping));
         leaf.set(index, entry);
@@ -303,6 +344,26 @@ impl Translation for Table {
             stale.check(page, entry.wanting(Some(Mapping { permissions, ..mapping })))
         });
         space.note_stale(stale.range);
+    }
+
+    fn share(&mut self, range: Range<usize>, other: &mut Self, mut shared: impl FnMut(Frame)) -> Result<()> {
+        let parent = Arc::downgrade(&self.0);
+        let child = &mut *other.0.lock();
+        child.parent = parent;
+        let mut result = Ok(());
+        self.change(range, |page, Mapping { frame, permissions }| {
+            let permissions = permissions - Permissions::WRITE;
+            let (number, index) = place(page);
+            if result.is_ok() {
+                result = Leaf::of(child, number).map(|leaf| {
+                    // Nothing has run there yet: the host has nothing.
+                    leaf.set(index, Entry::NONE.wanting(Some(Mapping { frame, permissions })));
+                    shared(frame);
+                });
+            }
+            permissions
+        });
+        result
     }
 
     fn visit(&self, range: Range<usize>, mut visitor: impl FnMut(usize, Mapping)) {

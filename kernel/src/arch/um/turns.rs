@@ -148,11 +148,12 @@ impl Way {
         }
     }
 
-    /// Has a system call return this value. False: nobody waits for it any more.
-    pub fn answer_call(&self, id: u64, value: i64) -> bool {
-        match self {
-            Self::Notified(listener) => listener.answer(id, value),
-            Self::ByWord => false,
+    /// Has a system call return this value, or the host do it if there is none. False: nobody waits for it any more.
+    pub fn answer_call(&self, call: &Call, value: Option<i64>) -> bool {
+        match (self, value) {
+            (Self::Notified(listener), Some(value)) => listener.answer(call.id, value),
+            (Self::Notified(listener), None) => listener.let_pass(call),
+            (Self::ByWord, _) => false,
         }
     }
 

@@ -263,20 +263,22 @@ impl Context {
     /// the thread comes from, unless somebody else needs that.
     fn settle_in(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<(), Unborn> {
         if let Place::Hosted(hosted) = &self.place {
-            let mut space = space.lock();
-            match space.process() {
+            let mut locked = space.lock();
+            match locked.process() {
                 Some(process) if Arc::ptr_eq(&hosted.process, process) => return Ok(()),
                 None if hosted.is_last() => {
-                    space.inherit_process(hosted.process.clone());
-                    drop(space);
-                    self.expect_fault();
+                    locked.inherit_process(hosted.process.clone());
+                    drop(locked);
+                    self.expect_fault(space);
                     return Ok(());
                 }
                 _ => {}
             }
         }
         let process = process_of(space)?;
-        self.move_to(process)
+        self.move_to(process)?;
+        self.expect_fault(space);
+        Ok(())
     }
 
     fn move_to(&mut self, process: Arc<Process>) -> core::result::Result<(), Unborn> {
@@ -291,13 +293,13 @@ impl Context {
             form.load_extended(thread.slot(), &extended);
         });
         self.place = Place::Hosted(hosted);
-        self.expect_fault();
         Ok(())
     }
 
     /// Where it goes on in a new place is the one page that it will need for certain.
-    fn expect_fault(&mut self) {
-        self.fault = Some(self.registers().rip as usize & !(PAGE_SIZE - 1));
+    fn expect_fault(&mut self, space: &spin::Mutex<Space>) {
+        let page = self.registers().rip as usize & !(PAGE_SIZE - 1);
+        self.fault = (!space.lock().is_installed(page)).then_some(page);
     }
 }
 
@@ -306,9 +308,36 @@ fn process_of(space: &spin::Mutex<Space>) -> core::result::Result<Arc<Process>, 
     if let Some(process) = space.lock().process() {
         return Ok(process.clone());
     }
-    let process = zygote::new_process()?;
+    let process = match clone_of_parent(space) {
+        Some(process) => process,
+        None => zygote::new_process()?,
+    };
     space.lock().set_process(process.clone());
     Ok(process)
+}
+
+/// A copy of the host process of the space that this one was copied from: it has most of what is needed here. `None`: there
+/// is none to copy, or it is not worth it, or the host refuses.
+fn clone_of_parent(space: &spin::Mutex<Space>) -> Option<Arc<Process>> {
+    let parent = space.lock().take_parent()?;
+    let process = parent.lock().process()?.clone();
+    let clone = process.with_only_thread(|thread| {
+        // What the parent must not have any more, its copy must not have either.
+        let operations = parent.lock().operations(None);
+        if operations.len() > zygote::MOST_BEFORE_BIRTH || !space.lock().take_over(&parent.lock()) {
+            perform(thread, &parent, &operations).ok()?;
+            return None;
+        }
+        let clone = zygote::clone_process(thread, &operations);
+        if clone.is_err() {
+            // It may not have got as far as that.
+            let forget = parent.lock().forget();
+            thread.perform(&[forget]).ok()?;
+            space.lock().forget();
+        }
+        clone.ok()
+    });
+    clone.flatten()
 }
 
 /// Says that a program is lost: once as a warning, for one that gets itself lost could do so over and over.
@@ -327,7 +356,11 @@ fn advance(
 ) -> core::result::Result<Option<Trap>, Lost> {
     let host = thread.host();
     let mut operations = Vec::new();
-    if fault.is_some() || !space.lock().is_current() {
+    let mut unmapping = None;
+    if fault.is_none() && !space.lock().is_current() {
+        unmapping = thread.unmapping().filter(|range| space.lock().needs_only_unmapping(range));
+    }
+    if unmapping.is_none() && (fault.is_some() || !space.lock().is_current()) {
         thread.enter_stub()?;
         operations = space.lock().operations(fault.take());
         if operations.len() > layout::MOST_OPERATIONS {
@@ -341,9 +374,12 @@ fn advance(
         perform(thread, space, &operations)?;
         return Ok(Some(Trap::Interrupt));
     }
-    let stopped = thread.resume(&operations);
+    let stopped = thread.resume(&operations, unmapping.is_some());
     running::end();
     let Some(call) = stopped? else { return Ok(None) };
+    if let Some(range) = unmapping {
+        space.lock().note_unmapped(range);
+    }
     let Some(signal) = call.signal() else {
         *arguments = call.arguments.map(|argument| argument as usize);
         return Ok(Some(Trap::Syscall { number: call.number as isize as usize }));

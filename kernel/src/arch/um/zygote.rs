@@ -303,24 +303,29 @@ fn take_descriptor(process: i32, descriptor: i32) -> io::Result<OwnedFd> {
     checked(unsafe { libc::syscall(libc::SYS_pidfd_getfd, handle.as_raw_fd(), descriptor, 0) })
 }
 
+/// How many operations [`clone_process`] can do first.
+pub const MOST_BEFORE_BIRTH: usize = layout::MOST_OPERATIONS - 3;
+
 /// A new process without any memory, for an address space.
 pub fn new_process() -> Result<Arc<Process>, Unborn> {
-    DYING.lock().retain(|process| !running::bury(*process, libc::WNOHANG));
-    clone_process().or_else(|reason| {
+    let mut zygote = ZYGOTE.get().ok_or(Lost)?.lock();
+    clone_process(&mut zygote, &[]).or_else(|reason| {
         // Those that have not ended yet are counted among those that there are.
         let waited_for = DYING.lock().drain(..).filter(|process| running::bury(*process, 0)).count();
-        if waited_for == 0 { Err(reason) } else { clone_process() }
+        if waited_for == 0 { Err(reason) } else { clone_process(&mut zygote, &[]) }
     })
 }
 
-fn clone_process() -> Result<Arc<Process>, Unborn> {
-    let mut zygote = ZYGOTE.get().ok_or(Lost)?.lock();
+/// A new process that has the memory of a thread's, all but the slot, after that one has done some operations; the thread
+/// is the only one of its process.
+pub fn clone_process(thread: &mut Thread, before: &[Operation]) -> Result<Arc<Process>, Unborn> {
+    DYING.lock().retain(|process| !running::bury(*process, libc::WNOHANG));
     let slot = Slot::new(0).ok_or(Unborn::Refused)?;
-    let own = [Operation::new(libc::SYS_clone, &[CLONE_PROCESS as u64])];
+    let own = [before, &[Operation::new(libc::SYS_clone, &[CLONE_PROCESS as u64])]].concat();
     let child = [Operation::map_slot(slot.address(), slot.offset()), Operation::die_with_kernel()];
     // From its second operation on, the child reads its own slot.
     slot.write_operations(&[&own[..], &child].concat());
-    let call = zygote.give_birth(&own, &slot, &child)?;
+    let call = thread.give_birth(&own, &slot, &child)?;
     statistics::count(Event::Process);
     Ok(Process::new(Thread::first(&call, slot)))
 }
