@@ -9,6 +9,7 @@
 use super::layout::{self, SLOT_SIZE};
 use super::slot::Slot;
 use crate::arch::{Registers, xsave::LEGACY_SIZE};
+use zerocopy::IntoBytes;
 
 /// What is the same in all frames that the host saves registers in.
 pub struct FrameForm {
@@ -65,6 +66,9 @@ enum Place {
     FaultAddress,
     Extended,
 }
+
+/// Of those, how many are registers of a program that can be replaced; they come first.
+const REGISTER_COUNT: usize = Place::Segments as usize;
 
 /// What the host said of the signal that stopped the program.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +147,10 @@ impl FrameForm {
 
     /// The registers saved in a slot.
     pub fn registers(&self, slot: &Slot) -> Registers {
-        let at = |place| slot.read_word(self.register(place));
+        let (mut saved, mut bases) = ([0_u64; REGISTER_COUNT], [0_u64; 2]);
+        slot.read(self.start + REGISTERS, saved.as_mut_bytes());
+        slot.read(layout::BASES, bases.as_mut_bytes());
+        let at = |place| saved[place as usize];
         Registers {
             r15: at(Place::R15),
             r14: at(Place::R14),
@@ -163,13 +170,14 @@ impl FrameForm {
             rip: at(Place::Rip),
             rflags: at(Place::Flags),
             rsp: at(Place::Rsp),
-            fs_base: slot.read_word(layout::BASES),
-            gs_base: slot.read_word(layout::BASES + 8),
+            fs_base: bases[0],
+            gs_base: bases[1],
         }
     }
 
     /// Replaces them. A value the host would not take makes it send a signal instead, which is then the program's.
     pub fn set_registers(&self, slot: &Slot, registers: &Registers) {
+        let mut saved = [0_u64; REGISTER_COUNT];
         for (place, value) in [
             (Place::R15, registers.r15),
             (Place::R14, registers.r14),
@@ -190,10 +198,10 @@ impl FrameForm {
             (Place::Flags, registers.rflags),
             (Place::Rsp, registers.rsp),
         ] {
-            slot.write_word(self.register(place), value);
+            saved[place as usize] = value;
         }
-        slot.write_word(layout::BASES, registers.fs_base);
-        slot.write_word(layout::BASES + 8, registers.gs_base);
+        slot.write(self.start + REGISTERS, saved.as_bytes());
+        slot.write(layout::BASES, [registers.fs_base, registers.gs_base].as_bytes());
     }
 
     /// Sets what a system call leaves.

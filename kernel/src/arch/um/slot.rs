@@ -10,6 +10,7 @@
 use super::host::SharedMemory;
 use super::layout::{self, SLOT_SIZE};
 use super::operation::Operation;
+use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -56,7 +57,12 @@ pub struct Slot {
     number: u32,
     /// Which, in its host process: where it is mapped there.
     place: usize,
+    /// Where the kernel has it.
+    base: NonNull<u8>,
 }
+
+// SAFETY: it is memory that is this slot's alone, on whatever thread of the kernel it is used.
+unsafe impl Send for Slot {}
 
 impl Slot {
     /// One that nobody has, for the thread with this number in its host process. `None`: there are too many threads.
@@ -68,7 +74,8 @@ impl Slot {
             Some(number)
         })?;
         drop(free);
-        let slot = Self { number, place };
+        let base = slots().memory.pointer(number as usize * SLOT_SIZE, SLOT_SIZE);
+        let slot = Self { number, place, base };
         slot.write(0, &[0; layout::OPERATIONS]);
         slot.set_by_word(super::turns::are_by_word());
         Some(slot)
@@ -86,7 +93,8 @@ impl Slot {
 
     fn pointer(&self, offset: usize, length: usize) -> *mut u8 {
         assert!(offset <= SLOT_SIZE && length <= SLOT_SIZE - offset, "beyond the slot");
-        slots().memory.pointer(self.number as usize * SLOT_SIZE + offset, length).as_ptr()
+        // SAFETY: inside the slot.
+        unsafe { self.base.add(offset).as_ptr() }
     }
 
     /// Copies bytes in.
