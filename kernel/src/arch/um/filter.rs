@@ -15,8 +15,9 @@ use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD,
 
 /// Calls that arrive through the stub.
 ///
-/// Those that change mappings, as the change is made by the stub; those that need or replace registers; and those that are
-/// likely to send a signal to the caller. All others work too if they turn out to need the stub, only slower: see
+/// Those that change mappings, as the change is made by the stub (munmap(2) is not among them: the host makes the change if
+/// it is let make the call itself); those that need or replace registers; and those that are likely to send a signal to
+/// the caller. All others work too if they turn out to need the stub, only slower: see
 /// [`super::process::Thread::enter_stub`].
 const BY_SIGNAL: [i64; 13] = [
     libc::SYS_mprotect,

@@ -7,7 +7,8 @@
 //!
 //! # What is promised
 //! A program can make no host call: the host asks the kernel about every one, whatever instruction it is made by, and
-//! the kernel lets pass only what it has itself ordered, from its own copy of the order. So a program reaches no file of
+//! the kernel lets pass only what it has itself ordered, from its own copy of the order, and munmap(2) when it has itself
+//! just taken those pages away. So a program reaches no file of
 //! the host, no process, and no memory but what its page table gives it, even if it jumps into the stub or writes over what
 //! the stub works with; all it gains by that is its own end. What it shares with the host is the processor: it sees the
 //! host's CPUID, can read its time stamp counter, and can take time and memory as any process can.

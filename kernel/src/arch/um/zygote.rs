@@ -1,8 +1,9 @@
-//! The first host process, which every address space's process is cloned from.
+//! The first host process, which the others are cloned from.
 //!
 //! It is made while the kernel boots, by loading the stub as a program of its own ([`stub::image`]); there it takes off
 //! whatever the host has put into it, installs the handler and the filter, and from then on waits in the stub to be cloned.
-//! Cloning it costs the same however much memory the kernel and the programs have, as it has none.
+//! Cloning it costs the same however much memory the kernel and the programs have, as it has none. Only where most of what
+//! a program has mapped is wanted in the copy too, a child's after fork(2), its process is cloned instead.
 
 use super::filter::{self, Told};
 use super::frame::FrameForm;

@@ -84,7 +84,11 @@ impl Model {
 enum Step {
     Map(usize, u32, bool),
     Unmap(usize, usize),
+    /// The program has the host unmap what the kernel has.
+    UnmapBoth(usize, usize),
     Change(usize, usize, Option<bool>),
+    /// A child has a copy of the host process, and writes to a page.
+    Fork(usize),
     /// The program runs, and faults at a page first.
     Run(Option<usize>),
     Forget,
@@ -97,6 +101,8 @@ fn step() -> impl Strategy<Value = Step> {
         // As pages come: several in a row, with frames in a row.
         2 => (0..PAGES, 0..PAGES).prop_map(|(start, end)| Step::Unmap(start, end)),
         2 => (0..PAGES, 0..PAGES, permissions).prop_map(|(start, end, to)| Step::Change(start, end, to)),
+        2 => (0..PAGES, 1..4_usize).prop_map(|(start, count)| Step::UnmapBoth(start, start + count)),
+        1 => (0..PAGES).prop_map(Step::Fork),
         4 => proptest::option::of(0..PAGES).prop_map(Step::Run),
         1 => Just(Step::Forget),
     ]
@@ -114,6 +120,32 @@ proptest! {
                     table.map(page(at), Mapping { frame: Frame(frame), permissions: allowed(write) }).unwrap();
                 }
                 Step::Unmap(start, end) => drop(table.unmap(page(start)..page(end.max(start)), |_| ())),
+                Step::UnmapBoth(start, end) => {
+                    let range = page(start)..page(end);
+                    table.unmap(range.clone(), |_| ());
+                    let is_all = table.0.lock().needs_only_unmapping(&range);
+                    if is_all {
+                        host.perform(&[Operation::unmap(range.clone())]);
+                        table.0.lock().note_unmapped(range);
+                        for at in 0..PAGES {
+                            prop_assert!(host.is_within(&table, page(at)), "page {}", at);
+                        }
+                    }
+                }
+                Step::Fork(written) => {
+                    let mut child = self::table(2);
+                    table.share(page(0)..page(PAGES), &mut child, |_| ()).unwrap();
+                    host.perform(&table.0.lock().operations(None));
+                    let mut copy = Model(host.0.clone());
+                    prop_assert!(host.0.is_empty() || child.0.lock().take_over(&table.0.lock()));
+                    child.map(page(written), Mapping { frame: Frame(50), permissions: BOTH }).unwrap();
+                    copy.perform(&child.0.lock().operations(None));
+                    for at in 0..PAGES {
+                        prop_assert!(copy.is_within(&child, page(at)), "page {} of the child", at);
+                    }
+                    let forgotten = child.0.lock().operations(None);
+                    prop_assert!(forgotten.is_empty());
+                }
                 Step::Change(start, end, to) => {
                     let permissions = to.map_or(Permissions::empty(), allowed);
                     table.change(page(start)..page(end.max(start)), |_, _| permissions);
