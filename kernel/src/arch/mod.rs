@@ -12,6 +12,7 @@
 //!   ([`Machine::frame_pointer`]). A bad pointer is then an ordinary "not there", on both machines alike, and SMAP may
 //!   stay armed from boot to power-off.
 
+mod registers;
 #[cfg(not(target_os = "none"))]
 mod um;
 #[cfg(target_os = "none")]
@@ -25,6 +26,8 @@ mod calendar;
 #[cfg(all(test, not(target_os = "none")))]
 #[path = "x86_64/ranges.rs"]
 mod ranges;
+
+pub use registers::Registers;
 
 #[cfg(not(target_os = "none"))]
 use um as machine;
@@ -139,33 +142,6 @@ pub struct Exception {
     pub vector: u8,
     /// The processor's error code, for the signal frame.
     pub error_code: u32,
-}
-
-/// A program's general registers, in the order of `struct user_regs_struct`, sys/user.h.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "their names say which they are")]
-pub struct Registers {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rax: u64,
-    pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
-    pub rip: u64,
-    pub rflags: u64,
-    pub rsp: u64,
-    pub fs_base: u64,
-    pub gs_base: u64,
 }
 
 bitflags::bitflags! {

@@ -21,7 +21,8 @@ use alloc::{sync::Arc, vec::Vec};
 /// How many bytes are copied between two files at a time.
 const PIECE: usize = 16 * 1024;
 
-fn piece_buffer(length: usize) -> Result<Vec<u8>> {
+/// A buffer for so many bytes, or as many as are copied at a time. Errors: ENOMEM.
+pub fn piece_buffer(length: usize) -> Result<Vec<u8>> {
     let mut buffer = Vec::new();
     buffer.try_reserve_exact(length.min(PIECE)).map_err(|_| Errno::ENOMEM)?;
     buffer.resize(length.min(PIECE), 0);

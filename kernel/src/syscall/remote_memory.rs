@@ -1,6 +1,6 @@
 //! process_vm_readv(2) and process_vm_writev(2): one process' memory to another's without a file between them.
 
-use super::Caller;
+use super::{Caller, file_copies::piece_buffer};
 use crate::{
     abi::{Errno, Result, TaskId, UserPointer, linux},
     arch::PAGE_SIZE,
@@ -35,7 +35,7 @@ pub async fn process_vm_readv(
     let Some(remote) = Remote::find(caller, process, into.remaining(), remote, remote_count)? else {
         return Ok(0);
     };
-    let mut bytes = piece_buffer()?;
+    let mut bytes = piece_buffer(PAGE_SIZE)?;
     remote
         .move_all(caller, |theirs, address, length| {
             let read = theirs.read_remote(address, &mut bytes[..length.min(into.remaining())])?;
@@ -60,7 +60,7 @@ pub async fn process_vm_writev(
     let Some(remote) = Remote::find(caller, process, from.remaining(), remote, remote_count)? else {
         return Ok(0);
     };
-    let mut bytes = piece_buffer()?;
+    let mut bytes = piece_buffer(PAGE_SIZE)?;
     remote
         .move_all(caller, |theirs, address, length| {
             let taken = from.take(&mut bytes[..length])?;
@@ -74,14 +74,6 @@ fn must_be_none(flags: usize) -> Result<()> {
         return Err(Errno::EINVAL.because("moving memory between processes has no flags"));
     }
     Ok(())
-}
-
-/// The buffer a page's bytes go through.
-fn piece_buffer() -> Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
-    buffer.resize(PAGE_SIZE, 0);
-    Ok(buffer)
 }
 
 /// The other process' side: its memory, and which ranges of it.

@@ -1,8 +1,9 @@
 //! The table of system calls: one line a call, and everything that is known of calls comes from it.
 //!
 //! A line says: its number, its name (a man page in section 2), whether it may wait (`wait`) or is over at once (`now`),
-//! its handler with the count of arguments it takes, and what of it is supported. From these lines come the dispatch,
-//! the names in traces, the counts in `/proc/gnomon_syscalls` and the page of supported calls.
+//! its handler with the count of arguments it takes, and what of it is supported; nothing there means all. From these lines
+//! come the dispatch, the names in traces, the counts in `/proc/gnomon_syscalls` and the page of supported calls. (The page's
+//! maker reads this file: the kernel itself does not carry the remarks.)
 //!
 //! There are two dispatches. Calls that are over at once are an array of thin functions, an adapter each, so that the
 //! shortest call pays for nothing but itself. Calls that may wait are a `match`: each handler is a future of its own type,
@@ -31,9 +32,6 @@ pub struct Row {
     pub number: usize,
     /// Its name.
     pub name: &'static str,
-    /// What of it is supported, in a few words; empty when all of it is.
-    #[allow(dead_code, reason = "for whoever reads the table, and for pages made from it")]
-    pub support: &'static str,
 }
 
 /// How often each call was made, by number, since boot.
@@ -97,7 +95,7 @@ macro_rules! table {
     ($($number:literal $name:ident $kind:ident $handler:path $(| $waits:path)?, $count:tt, $support:literal;)*) => {
         /// Every call there is, in the order of their numbers.
         pub static ROWS: &[Row] =
-            &[$(Row { number: $number, name: stringify!($name), support: $support }),*];
+            &[$(Row { number: $number, name: stringify!($name) }),*];
 
         /// Those that are over at once, by number.
         static ADAPTERS: [Adapter; NUMBERS] = {

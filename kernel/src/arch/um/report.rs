@@ -4,6 +4,7 @@
 //! read it: so, unlike the bare machine, this one needs no symbol table of its own.
 
 use super::faults;
+use crate::arch::registers::show;
 use core::fmt::{Result, Write};
 use std::backtrace::Backtrace;
 
@@ -20,7 +21,7 @@ pub fn write(out: &mut dyn Write) -> Result {
         Some(values) => {
             let named: [(&str, u64); NAMES.len()] =
                 core::array::from_fn(|place| (NAMES[place], values[place] as u64));
-            registers(out, &named)?;
+            show(out, &named)?;
         }
         None => {
             let (rip, rsp, rbp): (u64, u64, u64);
@@ -31,7 +32,7 @@ pub fn write(out: &mut dyn Write) -> Result {
                     out(reg) rip, out(reg) rsp, out(reg) rbp, options(nomem, nostack, preserves_flags)
                 );
             }
-            registers(out, &[("rip", rip), ("rsp", rsp), ("rbp", rbp)])?;
+            show(out, &[("rip", rip), ("rsp", rsp), ("rbp", rbp)])?;
         }
     }
     writeln!(out, "backtrace:")?;
@@ -44,15 +45,4 @@ fn kernels_own(backtrace: &str) -> impl Iterator<Item = &str> {
     let (panic, thread) = ("__rust_end_short_backtrace", "__rust_begin_short_backtrace");
     let from = backtrace.find(panic).map_or(0, |mark| backtrace[..mark].rfind('\n').map_or(0, |end| end + 1));
     backtrace[from..].lines().take_while(move |line| !line.contains(thread))
-}
-
-/// Four to a line.
-fn registers(out: &mut dyn Write, values: &[(&str, u64)]) -> Result {
-    for line in values.chunks(4) {
-        for (name, value) in line {
-            write!(out, "  {name:<6} {value:016x}")?;
-        }
-        writeln!(out)?;
-    }
-    Ok(())
 }

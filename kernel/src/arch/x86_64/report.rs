@@ -5,7 +5,7 @@
 //! chain must go upwards.
 
 use super::{cpu, exceptions::KernelFrame, stacks::STACKS, symbols};
-use crate::arch::Registers;
+use crate::arch::{Registers, registers::show};
 use core::fmt::{Result, Write};
 use x86_64::registers::control::Cr2;
 
@@ -36,66 +36,20 @@ pub fn write(out: &mut dyn Write) -> Result {
     backtrace(out, fatal.map_or(frame_pointer, |frame| frame.rbp) as usize)
 }
 
-/// Four to a line.
-fn registers(out: &mut dyn Write, values: &[(&str, u64)]) -> Result {
-    for line in values.chunks(4) {
-        for (name, value) in line {
-            write!(out, "  {name:<6} {value:016x}")?;
-        }
-        writeln!(out)?;
-    }
-    Ok(())
+/// Registers of a structure, with their names.
+macro_rules! named {
+    ($of:expr, $($name:ident)*) => { [$((stringify!($name), $of.$name)),*] };
 }
 
 fn program_registers(out: &mut dyn Write, program: &Registers) -> Result {
-    let Registers { r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, .. } = *program;
-    let Registers { rip, rflags, rsp, .. } = *program;
-    let first = [("rip", rip), ("rsp", rsp), ("rflags", rflags), ("rax", rax)];
-    let second = [
-        ("rbx", rbx),
-        ("rcx", rcx),
-        ("rdx", rdx),
-        ("rsi", rsi),
-        ("rdi", rdi),
-        ("rbp", rbp),
-        ("r8", r8),
-        ("r9", r9),
-    ];
-    let third = [("r10", r10), ("r11", r11), ("r12", r12), ("r13", r13), ("r14", r14), ("r15", r15)];
-    registers(out, &first)?;
-    registers(out, &second)?;
-    registers(out, &third)
+    show(out, &named!(program, rip rsp rflags rax rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13 r14 r15))
 }
 
 fn kernel_registers(out: &mut dyn Write, frame: &KernelFrame) -> Result {
-    let KernelFrame { r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax, .. } = *frame;
-    let KernelFrame { vector, error_code, rip, rflags, rsp, .. } = *frame;
+    show(out, &named!(frame, rip rsp rflags rax rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13))?;
     let (cr2, cr3) = (Cr2::read_raw(), super::tlb::current_root().0);
-    let first = [("rip", rip), ("rsp", rsp), ("rflags", rflags), ("rax", rax)];
-    let second = [
-        ("rbx", rbx),
-        ("rcx", rcx),
-        ("rdx", rdx),
-        ("rsi", rsi),
-        ("rdi", rdi),
-        ("rbp", rbp),
-        ("r8", r8),
-        ("r9", r9),
-    ];
-    let third = [
-        ("r10", r10),
-        ("r11", r11),
-        ("r12", r12),
-        ("r13", r13),
-        ("r14", r14),
-        ("r15", r15),
-        ("cr2", cr2),
-        ("cr3", cr3),
-    ];
-    registers(out, &first)?;
-    registers(out, &second)?;
-    registers(out, &third)?;
-    registers(out, &[("vector", vector), ("error", error_code)])
+    show(out, &[("r14", frame.r14), ("r15", frame.r15), ("cr2", cr2), ("cr3", cr3)])?;
+    show(out, &[("vector", frame.vector), ("error", frame.error_code)])
 }
 
 fn backtrace(out: &mut dyn Write, mut frame_pointer: usize) -> Result {
