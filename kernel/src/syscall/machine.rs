@@ -144,6 +144,16 @@ pub fn reboot(caller: &mut Caller<'_>, first: u32, second: u32, command: u32) ->
     }
 }
 
+/// getrandom(2). Errors: EINVAL for unknown flags; EFAULT.
+pub fn getrandom(caller: &mut Caller<'_>, address: usize, length: usize, flags: u32) -> Result<usize> {
+    only(flags, linux::GRND_NONBLOCK | linux::GRND_RANDOM | linux::GRND_INSECURE)?;
+    let both = linux::GRND_RANDOM | linux::GRND_INSECURE;
+    if flags & both == both {
+        return Err(Errno::EINVAL.because("GRND_RANDOM and GRND_INSECURE exclude each other"));
+    }
+    random::read(&mut Destination::user(&caller.space, address, length)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,14 +180,4 @@ mod tests {
         );
         assert_eq!(seconds_rounded_up(-1), 0);
     }
-}
-
-/// getrandom(2). Errors: EINVAL for unknown flags; EFAULT.
-pub fn getrandom(caller: &mut Caller<'_>, address: usize, length: usize, flags: u32) -> Result<usize> {
-    only(flags, linux::GRND_NONBLOCK | linux::GRND_RANDOM | linux::GRND_INSECURE)?;
-    let both = linux::GRND_RANDOM | linux::GRND_INSECURE;
-    if flags & both == both {
-        return Err(Errno::EINVAL.because("GRND_RANDOM and GRND_INSECURE exclude each other"));
-    }
-    random::read(&mut Destination::user(&caller.space, address, length)?)
 }
