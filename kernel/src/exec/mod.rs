@@ -4,8 +4,8 @@
 //! memory that runs out halfway, is an error the caller gets back, where Linux, which builds in place, must sometimes
 //! kill it.
 //!
-//! In order: the strings are collected from the caller ([`Arguments`]); scripts are followed to the program that reads
-//! them ([`follow_scripts`]); the caller of this module works out the credentials; [`load`] reads the headers
+//! In order: the strings are collected from the caller ([`arguments`]); scripts are followed to the program that reads
+//! them ([`mod@script`]); the caller of this module works out the credentials; [`load`] reads the headers
 //! ([`header`]), maps the program and its interpreter ([`segments`]) where [`placement`] says, and fills the first
 //! page of the stack ([`stack`]).
 

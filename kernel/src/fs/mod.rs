@@ -4,9 +4,10 @@
 //! * [`inode`]: the traits a file system fulfils; [`metadata`], [`permission`]: what is known of an object, and who may
 //!   do what with it;
 //! * [`entry`], [`mount`], [`path`], [`walk`]: names in use, the trees they make, and the way from a name to a place;
-//! * [`open`], [`naming`], [`renaming`], [`attributes`], [`mounting`]: what is done with a place; each checks what Linux
-//!   checks, in its order;
-//! * [`mod@file`], [`fd_table`], [`locks`]: open files, whose operations never wait, and their descriptors;
+//! * [`open`] with its [`open_flags`], [`naming`], [`renaming`], [`attributes`], [`mounting`]: what is done with a place; each
+//!   checks what Linux checks, in its order;
+//! * [`mod@file`], [`directory_file`], [`fd_table`], [`locks`], [`text_busy`]: open files, whose operations never wait, their
+//!   descriptors, and who keeps whom out;
 //! * the objects: [`tmpfs`] with [`initramfs`], [`pipe`], [`socket`], [`event_file`], [`timer_file`], [`epoll`],
 //!   [`console`] with [`terminal`], [`devices`], [`nsfs`], [`proc`], [`sysfs`], and [`pseudo`] for what has no name.
 //!

@@ -1,4 +1,4 @@
-//! Asking and changing what is known of objects: stat(2), access(2), chmod(2), chown(2), utimensat(2), statfs(2), xattr(7).
+//! Asking and changing what is known of objects: stat(2), access(2), chmod(2), chown(2), utimensat(2), statfs(2).
 
 use super::{
     Caller,

@@ -1,4 +1,5 @@
-//! All tasks and processes by number, and how they are related: the one place from which a `pid_t` leads to anything.
+//! All tasks and processes by number, with their [kinship](super::kinship): the one place from which a `pid_t` leads to
+//! anything.
 //!
 //! A number stays taken as long as a thread, a process (its zombie too), a group or a session bears it, so it never
 //! comes to mean something else while anybody could still use it. Numbers are given out in turn, not lowest first: a

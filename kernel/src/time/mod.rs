@@ -2,7 +2,10 @@
 //!
 //! One counter runs ([`clocksource`]); the [`timekeeper`] turns it into clocks and [`publish`]es them on
 //! the page that programs read. The kernel reads that same page by the same code ([`now`]), so a system call and the vDSO
-//! can never disagree. Where the machine has a better clock than the counter, [`steering`] follows it. [`events`] wakes who waits for a moment, with the machine's one alarm.
+//! can never disagree; [`image`] is the library that programs do it with. Where the machine has a better clock than the
+//! counter, [`steering`] follows it; [`adjustment`] is how a program has the clocks run faster or slower. [`events`] wakes
+//! who waits for a moment, with the machine's one alarm, and a [`timer`] is such a moment that may come again.
+//! [`virtual_time`] is all of this without a counter.
 
 pub mod adjustment;
 pub mod clocksource;

@@ -3,9 +3,15 @@
 //! User Mode Linux is the best known of its kind. What the bare machine does with a processor is done here with what a host
 //! offers any program. [`memory`] is a file, [`interrupts`] are a thread that waits, the [`clock`] is the processor's, the
 //! [`console`] is standard input and output, [`power`] off is an exit; [`command_line`] is what the shell passed, and
-//! [`statistics`] what it may ask for. A page
-//! table ([`translation`]) is carried out by mmap(2) in a program's own process, and user mode ([`user`], [`running`]) is that
-//! process let go until it traps. [`faults`] and [`report`] speak when all is lost.
+//! [`statistics`] what it may ask for. [`faults`] and [`report`] speak when all is lost.
+//!
+//! User mode ([`user`]) is a program's own [`process`], let go until it traps, and waited for ([`running`]). In the order in
+//! which a reader may want it: every such process comes from the [`zygote`]; in each, at the places of [`layout`], are a
+//! [`stub`] that acts for the kernel, and for each thread a [`slot`] in which the two talk. The [`filter`] hands every host
+//! call of a program to the kernel, which takes [`turns`] with it, by a [`listener`] where the host allows that. What else
+//! stops a program is a host signal: [`frame`] has its registers, [`explain`] what it means. A page table ([`translation`])
+//! says what is wanted behind each page and what is there ([`entry`]); a [`plan`] makes of the difference the fewest
+//! [`operation`]s, host calls that the stub makes on the kernel's order.
 
 mod clock;
 mod command_line;

@@ -5,8 +5,8 @@
 //! may fill the other's queue up to the size of its own buffer, SO_SNDBUF, and is woken when three quarters of that
 //! are free again, as on Linux.
 //!
-//! [`connection`] has what makes two sockets know each other, [`transfer`] sends and receives, [`mod@name`] finds who is
-//! bound, [`rights`] sees to the open files that messages carry. Other families are not there (EAFNOSUPPORT), nor
+//! [`connection`] has what makes two sockets know each other, [`transfer`] sends and receives a [`message`], [`mod@name`]
+//! finds who is bound, [`rights`] sees to the open files that messages carry. Other families are not there (EAFNOSUPPORT), nor
 //! are datagram sockets outside socketpair(2): nothing that runs here without a network needs them.
 
 pub mod connection;

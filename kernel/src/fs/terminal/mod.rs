@@ -1,7 +1,8 @@
 //! Terminals. There is one, the [`super::console`].
 //!
 //! Bytes come from the machine's interrupt ([`Terminal::receive`]) and go through the [`line_discipline`] to who reads;
-//! what is written goes through the [`output`] side to the machine. [`controls`] are the ioctls, [`job_control`] who may.
+//! what is written goes through the [`output`] side to the machine, both as [`termios`] says. [`controls`] are the ioctls,
+//! [`job_control`] who may.
 
 mod controls;
 pub mod job_control;

@@ -1,7 +1,8 @@
 //! tmpfs(5): files that live in memory. The root, `/dev`, and whatever is mounted with this type are of it.
 //!
-//! An object is a [`node::Node`]; a regular file's contents are [`contents::Contents`], pages that mmap(2) maps as they
-//! are. All nodes of one mount share an [`Account`], which counts pages and objects, so a full file system is ENOSPC long
+//! An object is a [`node::Node`], a [`directory`] one of them; a regular file's contents are [`contents::Contents`], pages
+//! that mmap(2) maps as they are ([`mapping`]). A file may have no name at all ([`memory_file`]), and then [`seals`] on
+//! what may still be done with it. All nodes of one mount share an [`Account`], which counts pages and objects, so a full file system is ENOSPC long
 //! before memory is out.
 
 pub mod contents;

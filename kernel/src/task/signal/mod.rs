@@ -3,7 +3,7 @@
 //! * [`info`] is what comes with a signal, [`action`] what a process wants done about it, [`pending`] where it waits;
 //! * [`send`] decides what becomes of one that is sent, and [`permission`] whether it may be;
 //! * [`take`] picks the next to be delivered and carries out what needs no handler;
-//! * [`frame`] is what a handler finds on its stack, and [`deliver`] puts it there; [`restart`] decides what becomes of
+//! * [`frame`] is what a handler finds on its stack, which may be an [`alternate_stack`], and [`deliver`] puts it there; [`restart`] decides what becomes of
 //!   the system call it interrupted;
 //! * [`stop`] is where stopped processes wait, and [`notify`] tells parents.
 

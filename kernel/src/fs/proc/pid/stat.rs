@@ -1,4 +1,4 @@
-//! `/proc/PID/stat`: the same for programs, 52 numbers in a line, proc_pid_stat(5).
+//! `/proc/PID/stat`: for programs what `status` is for people, 52 numbers in a line, proc_pid_stat(5).
 
 use super::{Scope, Someone};
 use crate::{
