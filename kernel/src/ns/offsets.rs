@@ -4,7 +4,10 @@
 //! nine characters, numbers wrap silently, whatever follows the third field is ignored, and of the lines after the
 //! second nothing is even looked at.
 
-use crate::abi::{Errno, NANOSECONDS_PER_SECOND, Result};
+use crate::{
+    abi::{Errno, NANOSECONDS_PER_SECOND, Result},
+    time::HostClock,
+};
 use alloc::string::String;
 use arrayvec::ArrayVec;
 use core::fmt::Write;
@@ -56,6 +59,18 @@ pub struct Parsed {
 }
 
 impl Offsets {
+    /// What is added to this clock; `None`: it is the same everywhere.
+    #[inline(always)]
+    pub const fn of(&self, clock: HostClock) -> Option<Offset> {
+        match clock {
+            HostClock::Monotonic | HostClock::MonotonicRaw | HostClock::MonotonicCoarse => {
+                Some(self.monotonic)
+            }
+            HostClock::Boottime => Some(self.boottime),
+            HostClock::Realtime | HostClock::RealtimeCoarse | HostClock::Tai => None,
+        }
+    }
+
     /// The file's text: names in ten columns, seconds in ten, nanoseconds (not padded with zeros) in nine.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(64);

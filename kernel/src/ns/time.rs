@@ -35,27 +35,11 @@ pub struct TimeNamespace {
     owner: Arc<UserNamespace>,
     /// What will be frozen. Writers and freezing take turns here; the page is filled inside it.
     open: SpinLock<Offsets>,
-    frozen: Once<Frozen>,
+    frozen: Once<Offsets>,
     /// What its programs see as page 0, empty until it is frozen; the initial namespace has the system's page there instead.
     page: Option<PageRef>,
     /// Its place in the counts; the initial one has none.
     _charge: Option<Charge>,
-}
-
-/// The offsets of a namespace that has been entered, ready for use.
-struct Frozen {
-    offsets: Offsets,
-    /// In nanoseconds.
-    monotonic: i64,
-    /// In nanoseconds.
-    boottime: i64,
-}
-
-impl Frozen {
-    fn new(offsets: Offsets) -> Self {
-        let [monotonic, boottime] = [offsets.monotonic, offsets.boottime].map(translate::nanoseconds);
-        Self { offsets, monotonic, boottime }
-    }
 }
 
 static INITIAL: LazyLock<Arc<TimeNamespace>> = LazyLock::new(|| {
@@ -64,7 +48,7 @@ static INITIAL: LazyLock<Arc<TimeNamespace>> = LazyLock::new(|| {
         unique_id: INITIAL_ID,
         owner: UserNamespace::initial(),
         open: SpinLock::default(),
-        frozen: Once::initialized(Frozen::new(Offsets::default())),
+        frozen: Once::initialized(Offsets::default()),
         page: None,
         _charge: None,
     })
@@ -116,7 +100,7 @@ impl TimeNamespace {
     /// Its offsets now.
     pub fn offsets(&self) -> Offsets {
         match self.frozen.get() {
-            Some(frozen) => frozen.offsets,
+            Some(offsets) => *offsets,
             None => *self.open.lock(),
         }
     }
@@ -131,32 +115,20 @@ impl TimeNamespace {
             if let Some(page) = &self.page {
                 vvar::fill(page, *offsets);
             }
-            Frozen::new(*offsets)
+            *offsets
         });
     }
 
     /// Nanoseconds a task inside is ahead of the host on this clock; negative when behind. 0 before anyone is inside.
     pub fn offset(&self, clock: HostClock) -> i64 {
-        let Some(frozen) = self.frozen.get() else { return 0 };
-        match clock {
-            HostClock::Monotonic | HostClock::MonotonicRaw | HostClock::MonotonicCoarse => frozen.monotonic,
-            HostClock::Boottime => frozen.boottime,
-            HostClock::Realtime | HostClock::RealtimeCoarse | HostClock::Tai => 0,
-        }
+        self.frozen.get().and_then(|offsets| offsets.of(clock)).map_or(0, translate::nanoseconds)
     }
 
     /// The same as it is written; none for a clock that is the same everywhere, and for any in the initial namespace.
     #[inline(always)]
     pub fn shift(&self, clock: HostClock) -> Option<Offset> {
         self.page.as_ref()?;
-        let offsets = &self.frozen.get()?.offsets;
-        match clock {
-            HostClock::Monotonic | HostClock::MonotonicRaw | HostClock::MonotonicCoarse => {
-                Some(offsets.monotonic)
-            }
-            HostClock::Boottime => Some(offsets.boottime),
-            HostClock::Realtime | HostClock::RealtimeCoarse | HostClock::Tai => None,
-        }
+        self.frozen.get()?.of(clock)
     }
 
     /// What reading `timens_offsets` gives.
