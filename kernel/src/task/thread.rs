@@ -329,16 +329,6 @@ impl Task {
         }
     }
 
-    /// The signal it gets when the thread that made it ends; 0 for none.
-    pub fn parent_death_signal(&self) -> u32 {
-        self.parent_death_signal.load(Relaxed)
-    }
-
-    /// Sets that.
-    pub fn set_parent_death_signal(&self, number: u32) {
-        self.parent_death_signal.store(number, Relaxed);
-    }
-
     /// It has become someone else: those who had rights over it before have them no more.
     pub fn forget_parents_rights(&self) {
         self.set_parent_death_signal(0);
@@ -353,36 +343,6 @@ impl Task {
     /// PR_SET_TIMERSLACK; 0 brings the default back.
     pub fn set_timer_slack(&self, nanoseconds: u64) {
         self.timer_slack.store(if nanoseconds == 0 { DEFAULT_TIMER_SLACK } else { nanoseconds }, Relaxed);
-    }
-
-    /// personality(2)
-    pub fn personality(&self) -> u32 {
-        self.personality.load(Relaxed)
-    }
-
-    /// Sets that.
-    pub fn set_personality(&self, personality: u32) {
-        self.personality.store(personality, Relaxed);
-    }
-
-    /// The CPUs it may use, a bit each.
-    pub fn affinity(&self) -> u64 {
-        self.affinity.load(Relaxed)
-    }
-
-    /// Sets that.
-    pub fn set_affinity(&self, mask: u64) {
-        self.affinity.store(mask, Relaxed);
-    }
-
-    /// ioprio_get(2)
-    pub fn io_priority(&self) -> u32 {
-        self.io_priority.load(Relaxed)
-    }
-
-    /// Sets that.
-    pub fn set_io_priority(&self, priority: u32) {
-        self.io_priority.store(priority, Relaxed);
     }
 
     /// Has executing a program never give it more rights, for good.
@@ -442,26 +402,6 @@ impl Task {
         sched::policy_changed(self, policy);
     }
 
-    /// Where its number is to be replaced by 0 when it ends, set_tid_address(2); 0 for nowhere.
-    pub fn set_clear_child_tid(&self, address: usize) {
-        self.clear_child_tid.store(address, Relaxed);
-    }
-
-    /// What was set.
-    pub fn clear_child_tid(&self) -> usize {
-        self.clear_child_tid.load(Relaxed)
-    }
-
-    /// Where the list of its robust futexes begins, or 0.
-    pub fn robust_list(&self) -> usize {
-        self.robust_list.load(Relaxed)
-    }
-
-    /// Sets that.
-    pub fn set_robust_list(&self, head: usize) {
-        self.robust_list.store(head, Relaxed);
-    }
-
     /// Says how the call that now fails with ERESTART_RESTARTBLOCK goes on if no handler runs.
     pub fn restart_with(&self, restart: Restart) {
         drop(self.restart.replace(Some(restart)));
@@ -471,6 +411,40 @@ impl Task {
     pub fn take_restart(&self) -> Option<Restart> {
         self.restart.lock().take()
     }
+}
+
+/// Numbers that are read and set as they are: the functions for each.
+macro_rules! numbers {
+    ($($(#[$description:meta])* $name:ident $set:ident: $type:ty;)*) => {
+        impl Task {
+            $(
+                $(#[$description])*
+                pub fn $name(&self) -> $type {
+                    self.$name.load(Relaxed)
+                }
+
+                /// Sets that.
+                pub fn $set(&self, value: $type) {
+                    self.$name.store(value, Relaxed);
+                }
+            )*
+        }
+    };
+}
+
+numbers! {
+    /// The signal it gets when the thread that made it ends; 0 for none.
+    parent_death_signal set_parent_death_signal: u32;
+    /// personality(2)
+    personality set_personality: u32;
+    /// The CPUs it may use, a bit each.
+    affinity set_affinity: u64;
+    /// ioprio_get(2)
+    io_priority set_io_priority: u32;
+    /// Where its number is to be replaced by 0 when it ends, set_tid_address(2); 0 for nowhere.
+    clear_child_tid set_clear_child_tid: usize;
+    /// Where the list of its robust futexes begins, or 0.
+    robust_list set_robust_list: usize;
 }
 
 /// What a task is doing, as ps(1) shows it.
