@@ -100,22 +100,34 @@ impl Space {
             end.filter(|&end| start.is_multiple_of(PAGE_SIZE) && start < end && end <= Hardware::USER_END);
         let end =
             end.ok_or_else(|| Errno::EINVAL.because("munmap takes whole pages that programs can have"))?;
-        self.check_split(&(start..end))?;
+        self.check_hole(&(start..end))?;
         self.take_out(start..end);
         Ok(())
     }
 
-    /// Whether regions may be split at the ends of a range.
+    /// Whether a range may be unmapped, which only inside of a region makes one more.
     ///
-    /// Errors: EINVAL inside a special mapping; ENOMEM when that makes one region too many.
-    pub fn check_split(&self, range: &Range<usize>) -> Result<()> {
+    /// Errors: EINVAL for a part of a special mapping; ENOMEM when that makes one region too many.
+    fn check_hole(&self, range: &Range<usize>) -> Result<()> {
         if self.regions.splits_special(range) {
             return Err(Errno::EINVAL.because("a special mapping cannot be split"));
         }
         let inside = |(start, region): (usize, &Region)| start < range.start && range.end < region.end;
         if self.regions.find(range.start).is_some_and(inside) {
             reserve::check()?;
-            self.check_count()?;
+            self.check_room(1)?;
+        }
+        Ok(())
+    }
+
+    /// Whether regions may be split at the ends of a range. Errors: as those of [`Self::check_hole`].
+    pub fn check_split(&self, range: &Range<usize>) -> Result<()> {
+        self.check_hole(range)?;
+        if self.check_room(2).is_err() {
+            let splits = [range.start, range.end]
+                .into_iter()
+                .filter(|end| self.regions.find(*end).is_some_and(|(start, _)| start < *end));
+            self.check_room(splits.count())?;
         }
         Ok(())
     }
@@ -323,7 +335,8 @@ impl Space {
         if !part.is_empty() {
             self.check_split(&part)?;
         }
-        self.check_count()?;
+        // What is moved is split off at both ends, and what it lands on too: on Linux all that must have room beforehand.
+        self.check_room(4)?;
         let length = part.len() + grown;
         if keep || part.is_empty() {
             let pages = length / PAGE_SIZE;

@@ -181,12 +181,17 @@ impl Space {
         (end <= Hardware::USER_END && self.regions.is_free(start..end)).then_some(start)
     }
 
-    /// Errors: ENOMEM when there may be no more regions.
-    pub fn check_count(&self) -> Result<()> {
-        if self.regions.count() > MOST_REGIONS {
+    /// Whether regions there are may become so many more. Errors: ENOMEM.
+    pub fn check_room(&self, more: usize) -> Result<()> {
+        if self.regions.count() + more > MOST_REGIONS {
             return Err(Errno::ENOMEM.because("an address space has at most max_map_count regions"));
         }
         Ok(())
+    }
+
+    /// Whether something new may be mapped, which Linux lets have one region more than max_map_count. Errors: ENOMEM.
+    pub fn check_count(&self) -> Result<()> {
+        self.check_room(0)
     }
 
     /// Whether a region can be added in place of what is in its range: RLIMIT_AS, RLIMIT_DATA, and no single mapping

@@ -14,6 +14,7 @@ use crate::{
         AddressSpace,
         user::{Destination, IoVector, Source},
     },
+    sync::WaitQueue,
     task::{Task, wait},
     time::{self, HostClock, events::Deadline},
 };
@@ -52,11 +53,36 @@ pub fn may_wait(file: &File) -> bool {
     !file.flags().contains(OpenFlags::NON_BLOCKING) && file.wait_queue().is_some()
 }
 
-fn unless_again<T>(result: Result<T>) -> Option<Result<T>> {
+/// For a wait: no outcome yet.
+pub fn unless_again<T>(result: Result<T>) -> Option<Result<T>> {
     match result {
         Err(Errno::EAGAIN) => None,
         other => Some(other),
     }
+}
+
+/// Waits on a queue as [`wait::on`] does, at most so many nanoseconds.
+///
+/// Errors: EAGAIN when time is up; ERESTARTSYS when a signal came, EINTR where a call made again would wait again.
+pub async fn patiently<T>(
+    task: &Task,
+    user: &mut UserContext,
+    queue: &WaitQueue,
+    timeout: Option<i64>,
+    attempt: impl FnMut() -> Option<T>,
+) -> Result<T> {
+    let Some(timeout) = timeout else { return wait::on(task, user, queue, attempt).await };
+    let deadline = Deadline::Monotonic(time::now(HostClock::Monotonic).saturating_add(timeout));
+    match wait::until(task, user, Some(deadline), queue.until(attempt)).await {
+        Ok(outcome) => outcome.ok_or_else(|| Errno::EAGAIN.because("the socket's timeout has passed")),
+        Err(_) => Err(Errno::EINTR),
+    }
+}
+
+/// How long a socket lets a call wait to receive, and to send.
+fn timeouts(file: &File) -> [Option<i64>; 2] {
+    let options = file.operations_as::<Socket>().map(Socket::options);
+    options.map_or([None; 2], |options| [options.receive_timeout, options.send_timeout])
 }
 
 /// Reads, waiting if need be. Errors: EBADF; ERESTARTSYS when a signal came first; those of the object.
@@ -76,7 +102,7 @@ async fn reading_later(caller: &mut Caller<'_>, file: &File, buffers: Buffers) -
         unless_again(into.and_then(|mut into| file.read_again(task, since, &mut into)))
     };
     if !file.operations().can_lose_patience() {
-        return wait::on(task, caller.user, queue, || attempt(None)).await?;
+        return patiently(task, caller.user, queue, timeouts(file)[0], || attempt(None)).await?;
     }
     let since = time::now(HostClock::Monotonic);
     let attempt = || attempt(Some(since));
@@ -136,7 +162,7 @@ pub async fn writing<'a>(
             }
             unless_again(file.write(task, &mut source))
         };
-        result = match wait::on(task, user, queue, attempt).await {
+        result = match patiently(task, user, queue, timeouts(file)[1], attempt).await {
             Ok(result) => result,
             Err(_) if done > 0 => return Ok(done),
             Err(interrupted) => return Err(interrupted),

@@ -3,21 +3,21 @@
 use super::{
     Caller,
     descriptors::install,
-    file_io::may_wait,
-    sockets::{Shown, address, open_socket, socket_of},
+    file_io::{may_wait, patiently, unless_again},
+    sockets::{Shown, address, find, open_socket, socket_of},
 };
 use crate::{
     abi::{Errno, Result, Signal, UserPointer, linux, net},
     fs::{
         Actor, Descriptor, File,
-        socket::{Identity, MOST_IN_MESSAGE, Rights, Socket, SocketKind, transfer::Received},
+        socket::{Identity, MOST_IN_MESSAGE, Rights, Socket, SocketKind, name::Address, transfer::Received},
     },
     mm::{
         AddressSpace, reserve,
         user::{Destination, IoVector, Source},
     },
     ns::Capability,
-    task::{table, wait},
+    task::table,
 };
 use alloc::{sync::Arc, vec::Vec};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -137,6 +137,7 @@ fn named(caller: &Caller<'_>, said: Shown) -> Result<Identity> {
 async fn sending<'a>(
     caller: &mut Caller<'_>,
     file: &File,
+    to: Option<Arc<Socket>>,
     flags: u32,
     mut extras: Extras,
     make: impl Fn() -> Result<Source<'a>>,
@@ -152,7 +153,7 @@ async fn sending<'a>(
         if done == 0 {
             source = make()?;
         }
-        match socket.send(extras.sender, &mut source, &mut extras.rights) {
+        match socket.send(to.as_ref(), extras.sender, &mut source, &mut extras.rights) {
             Ok(count) => {
                 done += count;
                 if source.remaining() == 0 || !waits {
@@ -166,11 +167,8 @@ async fn sending<'a>(
     };
     let outcome = match attempt() {
         Err(Errno::EAGAIN) if waits => {
-            let later = socket.changed().until(|| match attempt() {
-                Err(Errno::EAGAIN) => None,
-                outcome => Some(outcome),
-            });
-            match wait::interruptible(caller.task, caller.user, later).await {
+            let (queue, timeout) = (socket.changed(), socket.options().send_timeout);
+            match patiently(caller.task, caller.user, queue, timeout, || unless_again(attempt())).await {
                 Err(_) if done > 0 => return Ok(done),
                 outcome => outcome.flatten(),
             }
@@ -184,16 +182,19 @@ async fn sending<'a>(
     outcome
 }
 
-/// What sending to an address is: the sockets that are there are connected, or are not. Errors: EISCONN, EOPNOTSUPP, EINVAL.
-fn check_address(caller: &Caller<'_>, file: &File, pointer: usize, length: u32) -> Result<()> {
+/// Who has the address that something is to be sent to; `None`: who the socket is connected to.
+///
+/// Errors: EISCONN, EOPNOTSUPP, ENOTCONN; EINVAL; those of [`find`].
+fn destination(caller: &Caller<'_>, file: &File, pointer: usize, length: u32) -> Result<Option<Arc<Socket>>> {
     if pointer == 0 || length == 0 {
-        return Ok(());
+        return Ok(None);
     }
-    address(caller, pointer, length)?;
+    let address = address(caller, pointer, length)?;
     let socket = socket_of(file)?;
     Err(match (socket.kind(), socket.peer_address()) {
+        (SocketKind::Datagram, _) => return find(caller, SocketKind::Datagram, address).map(Some),
         // A sequence of packets goes to who is connected, whatever the address.
-        (SocketKind::SequencedPackets, Ok(_)) => return Ok(()),
+        (SocketKind::SequencedPackets, Ok(_)) => return Ok(None),
         (_, Ok(_)) => Errno::EISCONN.because("a connected socket sends to who it is connected to"),
         (SocketKind::SequencedPackets, Err(_)) => Errno::ENOTCONN.because("the socket is not connected"),
         (_, Err(_)) => Errno::EOPNOTSUPP.because("a stream has no other address than its connection's"),
@@ -211,9 +212,9 @@ pub async fn sendto(
     address_length: u32,
 ) -> Result<usize> {
     let file = open_socket(caller, descriptor)?;
-    check_address(caller, &file, pointer, address_length)?;
+    let to = destination(caller, &file, pointer, address_length)?;
     let (space, extras) = (caller.space.clone(), Extras::none(caller));
-    sending(caller, &file, flags, extras, || Source::user(&space, buffer, length)).await
+    sending(caller, &file, to, flags, extras, || Source::user(&space, buffer, length)).await
 }
 
 /// sendmsg(2)
@@ -225,12 +226,12 @@ pub async fn sendmsg(
 ) -> Result<usize> {
     let file = open_socket(caller, descriptor)?;
     let header: Header = caller.space.read(header)?;
-    check_address(caller, &file, header.address, header.address_length as u32)?;
+    let to = destination(caller, &file, header.address, header.address_length as u32)?;
     reserve::check()?;
     let extras = Extras::read(caller, header.control, header.control_length)?;
     let space = caller.space.clone();
     let vectors = UserPointer::<IoVector>::new(header.vectors);
-    sending(caller, &file, flags, extras, || Source::vectors(&space, vectors, header.vector_count)).await
+    sending(caller, &file, to, flags, extras, || Source::vectors(&space, vectors, header.vector_count)).await
 }
 
 /// Receives, waiting if need be.
@@ -272,11 +273,8 @@ async fn later(
     socket: &Socket,
     attempt: &mut (impl FnMut() -> Result<Received> + Send),
 ) -> Result<Received> {
-    let outcome = socket.changed().until(|| match attempt() {
-        Err(Errno::EAGAIN) => None,
-        outcome => Some(outcome),
-    });
-    wait::interruptible(caller.task, caller.user, outcome).await?
+    let (queue, timeout) = (socket.changed(), socket.options().receive_timeout);
+    patiently(caller.task, caller.user, queue, timeout, || unless_again(attempt())).await?
 }
 
 /// What receiving returns, and the flags that tell of it.
@@ -290,12 +288,12 @@ fn result(socket: &Socket, received: &Received, flags: u32) -> (usize, u32) {
 }
 
 /// Tells who a message came from: its socket's name, if it has one. Gives the length.
-fn tell_source(space: &AddressSpace, socket: &Socket, pointer: usize, room: i32) -> Result<i32> {
+fn tell_source(space: &AddressSpace, received: &Received, pointer: usize, room: i32) -> Result<i32> {
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL.because("a length is not negative"))?;
-    let address = socket.peer_address().map(|address| address.encode()).unwrap_or_default();
-    if address.len() <= size_of::<u16>() {
+    let Some(address) = received.source.as_ref().filter(|source| **source != Address::Any) else {
         return Ok(0);
-    }
+    };
+    let address = address.encode();
     space.write_bytes(pointer, &address[..room.min(address.len())])?;
     Ok(address.len() as i32)
 }
@@ -315,7 +313,7 @@ pub async fn recvfrom(
     let received = receiving(caller, &file, flags, || Destination::user(&space, buffer, length)).await?;
     let socket = socket_of(&file)?;
     if pointer != 0 {
-        let told = tell_source(&space, &socket, pointer, space.read(address_length)?)?;
+        let told = tell_source(&space, &received, pointer, space.read(address_length)?)?;
         space.write(address_length, &told)?;
     }
     Ok(result(&socket, &received, flags).0)
@@ -337,7 +335,7 @@ pub async fn recvmsg(
             .await?;
     let socket = socket_of(&file)?;
     if header.address != 0 {
-        header.address_length = tell_source(&space, &socket, header.address, header.address_length)?;
+        header.address_length = tell_source(&space, &received, header.address, header.address_length)?;
     }
     let (length, told) = result(&socket, &received, flags);
     header.flags = told | flags & net::MSG_CMSG_CLOEXEC;
@@ -407,6 +405,8 @@ fn give_files(
         numbers.extend_from_slice(&(number as i32).to_ne_bytes());
     }
     control.cut |= numbers.len() / size_of::<i32>() < count;
-    drop(Received { files: left, ..Received::default() });
+    let mut unseen = Received::default();
+    unseen.files = left;
+    drop(unseen);
     if numbers.is_empty() { Ok(()) } else { control.put(net::SCM_RIGHTS, &numbers) }
 }

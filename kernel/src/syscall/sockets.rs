@@ -3,23 +3,22 @@
 use super::{
     Caller,
     descriptors::{install, install_pair},
-    file_io::may_wait,
+    file_io::{may_wait, patiently, unless_again},
 };
 use crate::{
-    abi::{Errno, Result, UserPointer, linux, net},
+    abi::{Errno, Result, Timeval, UserPointer, linux, net},
     fs::{
         Descriptor, File, Kind, LastLink, OpenFlags, Walk,
         naming::{self, Making},
         permission::Wanted,
         socket::{
             Identity, Socket, SocketKind,
-            name::{self, Address, Key},
+            name::{self, Address, FAMILY, Key},
         },
     },
     mm::reserve,
     ns::{Credentials, credentials::OVERFLOW_ID},
     sync::WaitQueue,
-    task::wait,
 };
 use alloc::{sync::Arc, vec::Vec};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -85,9 +84,6 @@ fn kind_of(family: u32, kind: u32, protocol: u32) -> Result<SocketKind> {
 /// socket(2)
 pub fn socket(caller: &mut Caller<'_>, family: u32, kind: u32, protocol: u32) -> Result<usize> {
     let sort = kind_of(family, kind, protocol)?;
-    if sort == SocketKind::Datagram {
-        return Err(Errno::ESOCKTNOSUPPORT.because("datagram sockets come in pairs only"));
-    }
     reserve::check()?;
     let file = Socket::new(sort).open(OpenFlags::from_bits_retain(kind), caller.task);
     install(caller, file, closes_on_exec(kind))
@@ -165,15 +161,12 @@ async fn unless_waiting<T>(
     caller: &mut Caller<'_>,
     file: &File,
     queue: &WaitQueue,
+    timeout: Option<i64>,
     attempt: impl Fn() -> Result<T>,
 ) -> Result<T> {
     match attempt() {
         Err(Errno::EAGAIN) if may_wait(file) => {
-            let outcome = queue.until(|| match attempt() {
-                Err(Errno::EAGAIN) => None,
-                outcome => Some(outcome),
-            });
-            wait::interruptible(caller.task, caller.user, outcome).await?
+            patiently(caller.task, caller.user, queue, timeout, || unless_again(attempt())).await?
         }
         outcome => outcome,
     }
@@ -187,12 +180,33 @@ pub async fn connect(
     length: u32,
 ) -> Result<usize> {
     let file = open_socket(caller, descriptor)?;
-    let address = address(caller, pointer, length)?;
     let socket = socket_of(&file)?;
+    let is_datagram = socket.kind() == SocketKind::Datagram;
+    if is_datagram && names_nobody(caller, pointer, length)? {
+        return socket.connect_datagrams(None).map(|()| 0);
+    }
+    let address = address(caller, pointer, length)?;
     reserve::check()?;
-    let listener = name::find(&key_of(caller, socket.kind(), address)?)?;
-    let task = caller.task;
-    unless_waiting(caller, &file, listener.changed(), || socket.connect(&listener, task)).await.map(|()| 0)
+    let other = find(caller, socket.kind(), address)?;
+    if is_datagram {
+        return socket.connect_datagrams(Some(&other)).map(|()| 0);
+    }
+    let (task, timeout) = (caller.task, socket.options().send_timeout);
+    unless_waiting(caller, &file, other.changed(), timeout, || socket.connect(&other, task)).await.map(|()| 0)
+}
+
+/// Whether an address is of the family AF_UNSPEC, by which datagram sockets lose a connection.
+fn names_nobody(caller: &Caller<'_>, pointer: usize, length: u32) -> Result<bool> {
+    Ok(length as usize >= FAMILY && caller.space.read::<u16>(UserPointer::new(pointer))? == 0)
+}
+
+/// The socket that has this address, of this kind. Errors: those of [`key_of`]; ECONNREFUSED; EPROTOTYPE.
+pub fn find(caller: &Caller<'_>, kind: SocketKind, address: Address) -> Result<Arc<Socket>> {
+    let other = name::find(&key_of(caller, kind, address)?)?;
+    if other.kind() != kind {
+        return Err(Errno::EPROTOTYPE.because("both sockets are of one type"));
+    }
+    Ok(other)
 }
 
 /// What a socket with this address is found under. Errors: those of the walk; EACCES; ECONNREFUSED; EINVAL.
@@ -234,7 +248,8 @@ pub async fn accept4(
     let file = open_socket(caller, descriptor)?;
     let socket = socket_of(&file)?;
     reserve::check()?;
-    let accepted = unless_waiting(caller, &file, socket.changed(), || socket.accept()).await?;
+    let timeout = socket.options().receive_timeout;
+    let accepted = unless_waiting(caller, &file, socket.changed(), timeout, || socket.accept()).await?;
     if pointer != 0 {
         tell_address(caller, &accepted.peer_address()?, pointer, length)?;
     }
@@ -303,6 +318,14 @@ pub fn setsockopt(
     if (length as usize) < size_of::<i32>() {
         return Err(Errno::EINVAL.because("the value of an option is an int"));
     }
+    if let net::SO_RCVTIMEO | net::SO_SNDTIMEO = option {
+        let timeout = read_timeout(caller, value, length)?;
+        socket.set_options(|options| match option {
+            net::SO_RCVTIMEO => options.receive_timeout = timeout,
+            _ => options.send_timeout = timeout,
+        });
+        return Ok(0);
+    }
     let value: i32 = caller.space.read(value)?;
     let buffer = |least: usize| (value.max(0) as usize).saturating_mul(2).clamp(least, MOST_BUFFER);
     match option {
@@ -315,6 +338,21 @@ pub fn setsockopt(
         _ => return Err(Errno::ENOPROTOOPT.because("the option cannot be set")),
     }
     Ok(0)
+}
+
+/// How long to wait, of a `struct timeval`: as long as it takes if it is zero, not at all if it is negative.
+///
+/// Errors: EINVAL when it is too short; EDOM; EFAULT.
+fn read_timeout(caller: &Caller<'_>, value: UserPointer<i32>, length: u32) -> Result<Option<i64>> {
+    if (length as usize) < size_of::<Timeval>() {
+        return Err(Errno::EINVAL.because("the value of a timeout is a timeval"));
+    }
+    let time: Timeval = caller.space.read(UserPointer::new(value.address()))?;
+    match time {
+        Timeval { seconds: 0, microseconds: 0 } => Ok(None),
+        Timeval { seconds: ..0, microseconds: 0..1_000_000 } => Ok(Some(0)),
+        _ => time.checked().map(Some).map_err(|_| Errno::EDOM.because("microseconds are below 10^6")),
+    }
 }
 
 /// getsockopt(2)
@@ -344,6 +382,12 @@ pub fn getsockopt(
         option if WITHOUT_EFFECT.contains(&option) => options.others >> option & 1,
         net::SO_SNDBUF => options.send_buffer as u32,
         net::SO_RCVBUF => options.receive_buffer as u32,
+        net::SO_RCVTIMEO | net::SO_SNDTIMEO => {
+            let timeout =
+                if option == net::SO_RCVTIMEO { options.receive_timeout } else { options.send_timeout };
+            let time = Timeval::from_nanoseconds(timeout.unwrap_or(0));
+            return tell_option(caller, time.as_bytes(), room, value, length);
+        }
         net::SO_PEERCRED => {
             let nobody = Shown { process: 0, uid: u32::MAX, gid: u32::MAX };
             let shown = socket.peer_identity().map_or(nobody, |peer| Shown::new(peer, &caller.credentials()));

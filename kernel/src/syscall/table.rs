@@ -183,7 +183,7 @@ table! {
     38 setitimer now timers::setitimer, 3, "";
     39 getpid now process::getpid, 0, "";
     40 sendfile wait file_copies::sendfile, 4, "";
-    41 socket now sockets::socket, 3, "AF_UNIX: SOCK_STREAM and SOCK_SEQPACKET; else EAFNOSUPPORT";
+    41 socket now sockets::socket, 3, "AF_UNIX: SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET; else EAFNOSUPPORT";
     42 connect wait sockets::connect, 3, "";
     43 accept wait sockets::accept, 3, "";
     44 sendto wait socket_messages::sendto, 6, "no MSG_OOB";
@@ -196,7 +196,7 @@ table! {
     51 getsockname now sockets::getsockname, 3, "";
     52 getpeername now sockets::getpeername, 3, "";
     53 socketpair now sockets::socketpair, 4, "AF_UNIX";
-    54 setsockopt now sockets::setsockopt, 5, "SO_PASSCRED, SO_SNDBUF, SO_RCVBUF; else ENOPROTOOPT";
+    54 setsockopt now sockets::setsockopt, 5, "SO_PASSCRED, SO_SNDBUF, SO_RCVBUF, SO_SNDTIMEO, SO_RCVTIMEO; else ENOPROTOOPT";
     55 getsockopt now sockets::getsockopt, 5, "those, and SO_TYPE, SO_ERROR, SO_PEERCRED and the like";
     56 clone wait process::clone, 5, "time and user namespaces; no tracing, no control groups";
     57 fork wait process::fork, 0, "";

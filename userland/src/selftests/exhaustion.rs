@@ -37,12 +37,31 @@ pub fn cases(plan: &mut Plan) {
     plan.case("mappings: ENOMEM for one too many, and all can be unmapped", || {
         let pages = 2 * MOST_MAPPINGS + 2;
         let start = map(pages, libc::PROT_NONE)?;
+        let whole = map(4, libc::PROT_READ | libc::PROT_WRITE)?;
         let split = |index: usize| call!(libc::SYS_mprotect, start + 2 * index * PAGE, PAGE, libc::PROT_READ);
         let (splits, why) = until_refused(MOST_MAPPINGS, split);
         equal("the last", why, Some(Errno::ENOMEM))?;
         // Each makes two more, and the program has some of its own.
         within("splits", splits, MOST_MAPPINGS / 2 - 100, MOST_MAPPINGS / 2)?;
         refused("another", split(splits), Errno::ENOMEM)?;
+        // Something new may be one more than what is there may be split into.
+        let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        let one_more = |_| call!(libc::SYS_mmap, 0usize, PAGE, libc::PROT_READ, shared, -1, 0usize);
+        let (new, why) = until_refused(4, one_more);
+        equal("the last new one", why, Some(Errno::ENOMEM))?;
+        within("new ones", new, 1, 2)?;
+        refused("a hole", munmap(whole + PAGE, PAGE), Errno::ENOMEM)?;
+        refused("an end apart", call!(libc::SYS_mprotect, whole, PAGE, libc::PROT_READ), Errno::ENOMEM)?;
+        munmap(whole, PAGE).step("unmapping an end")?;
+        let moved = || call!(libc::SYS_mremap, whole + PAGE, 3 * PAGE, 9 * PAGE, libc::MREMAP_MAYMOVE);
+        // Each that is unmapped was one between two others.
+        let unmap = |index: usize| munmap(start + 2 * index * PAGE, PAGE);
+        for index in 1..4 {
+            refused("to move", moved(), Errno::ENOMEM)?;
+            unmap(index).step("unmapping one")?;
+        }
+        unmap(4).and_then(|_| unmap(5)).step("unmapping two")?;
+        moved().step("moving")?;
         munmap(start, pages * PAGE).step("unmapping all")?;
         map(1, libc::PROT_READ).map(drop)
     });

@@ -1,8 +1,9 @@
 //! What is in a file: vectors at an offset, space and holes, copies, locks, files without a name, counters.
 
 use super::files::Tree;
+use super::support::{self, Temporary};
 use crate::call;
-use crate::ktap::{Plan, Running, Step, equal, in_child, refused};
+use crate::ktap::{Plan, Running, Step, Why, equal, in_child, refused};
 use crate::system::errno::Errno;
 use crate::system::file::{self, Descriptor};
 use crate::system::process;
@@ -102,6 +103,39 @@ fn space(plan: &mut Plan) {
         let only_read = Descriptor::open("a", libc::O_RDONLY)?;
         refused("only readable", call!(libc::SYS_fallocate, only_read.0, 0, 0i64, PAGE), Errno::EBADF)
     });
+    plan.case("fallocate of more than there is: ENOSPC, and all that was there is there again", || {
+        support::needs_root()?;
+        let small = Small::mount()?;
+        let file = Descriptor::open(&format!("{}/a", small.0.0), libc::O_RDWR | libc::O_CREAT)?;
+        call!(libc::SYS_pwrite64, file.0, c"text", 4, 2 * PAGE).step("pwrite64")?;
+        refused("20 pages", call!(libc::SYS_fallocate, file.0, 0, 0i64, 20 * PAGE), Errno::ENOSPC)?;
+        let status = file::status_of(file.0)?;
+        equal("size and blocks", (status.st_size, status.st_blocks), (2 * PAGE + 4, PAGE / 512))?;
+        equal("16 pages", call!(libc::SYS_fallocate, file.0, 0, 0i64, 16 * PAGE), Ok(0))?;
+        equal("blocks", file::status_of(file.0)?.st_blocks, 16 * PAGE / 512)?;
+        let mut bytes = [1; 4];
+        call!(libc::SYS_pread64, file.0, bytes.as_mut_ptr(), 4, 2 * PAGE).step("pread64")?;
+        equal("what is there", &bytes, b"text")
+    });
+}
+
+/// A file system with room for sixteen pages, unmounted when it goes.
+struct Small(Temporary);
+
+impl Small {
+    fn mount() -> Result<Small, Why> {
+        let place = Temporary::directory("small")?;
+        let target = process::c_string(&place.0);
+        call!(libc::SYS_mount, c"none", target.as_c_str(), c"tmpfs", 0, c"size=64k").step("mount")?;
+        Ok(Small(place))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let target = process::c_string(&self.0.0);
+        let _ = call!(libc::SYS_umount2, target.as_c_str(), libc::MNT_DETACH);
+    }
 }
 
 fn copies(plan: &mut Plan) {

@@ -9,6 +9,7 @@ mod clock_rules;
 mod clock_shift;
 mod clone3;
 mod clone_legacy;
+mod datagrams;
 mod elf_files;
 mod epoll;
 mod exceptions;
@@ -145,6 +146,7 @@ selftests! {
     pipes
     sockets
     socket_rights
+    datagrams
     files
     names
     file_contents

@@ -29,7 +29,7 @@ pub fn pair(kind: i32) -> Result<(Descriptor, Descriptor), Errno> {
 }
 
 /// A `struct sockaddr_un` of these bytes.
-fn address(name: &[u8]) -> Vec<u8> {
+pub fn address(name: &[u8]) -> Vec<u8> {
     [&(libc::AF_UNIX as u16).to_ne_bytes()[..], name].concat()
 }
 
@@ -55,7 +55,7 @@ pub fn accept(socket: &Descriptor) -> Result<Descriptor, Errno> {
 }
 
 /// The name that a call tells of a socket: without the family.
-fn name_by(call: i64, socket: &Descriptor) -> Result<Vec<u8>, Errno> {
+pub fn name_by(call: i64, socket: &Descriptor) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0u8; 110];
     let mut length = bytes.len() as i32;
     call!(call, socket.0, bytes.as_mut_ptr(), &mut length)?;
@@ -85,7 +85,7 @@ pub fn set_option(socket: &Descriptor, option: i32, value: i32) -> Result<usize,
 }
 
 /// What poll(2) says at once.
-fn events(socket: &Descriptor) -> Result<i16, Errno> {
+pub fn events(socket: &Descriptor) -> Result<i16, Errno> {
     let mut entry = libc::pollfd { fd: socket.0, events: IN | OUT | PEER_HUP, revents: 0 };
     call!(libc::SYS_poll, &mut entry, 1, 0)?;
     Ok(entry.revents)

@@ -1,6 +1,7 @@
 //! How two sockets come to know each other: bind(2), listen(2), connect(2), accept(2).
 //!
-//! A connection is made by who connects: it makes the socket at the other end, which accept(2) only takes out.
+//! A connection is made by who connects: it makes the socket at the other end, which accept(2) only takes out. For a
+//! datagram socket to connect means only to choose whom it sends to, and whom it hears.
 
 use super::{
     Identity, Role, Socket, SocketKind,
@@ -64,7 +65,7 @@ impl Socket {
             Role::Listening { most, .. } => *most = new,
             Role::Alone => state.role = Role::Listening { pending: VecDeque::new(), most: new },
         }
-        state.peer = Some((Identity::effective(actor), Address::Any));
+        state.peer = Some(Identity::effective(actor));
         drop(state);
         self.changed.wake_all();
         Ok(())
@@ -72,7 +73,7 @@ impl Socket {
 
     /// Makes the other end at a socket that listens.
     ///
-    /// Errors: EISCONN; EINVAL when it listens itself; EPROTOTYPE; ECONNREFUSED; EAGAIN when as many wait as may.
+    /// Errors: EISCONN; EINVAL when it listens itself; ECONNREFUSED; EAGAIN when as many wait as may.
     pub fn connect(self: &Arc<Self>, listener: &Arc<Self>, actor: &dyn Actor) -> Result<()> {
         let own_address = {
             let state = self.state.lock();
@@ -83,13 +84,10 @@ impl Socket {
             }
             state.address.clone()
         };
-        if self.kind != listener.kind {
-            return Err(Errno::EPROTOTYPE.because("both ends of a connection are of one type"));
-        }
         let (identity, address) = {
             let mut state = listener.state.lock();
             let receives = state.receives;
-            let (identity, address) = (state.peer.as_ref().map(|peer| peer.0), state.address.clone());
+            let (identity, address) = (state.peer, state.address.clone());
             let (Role::Listening { pending, most }, true, Some(identity)) =
                 (&mut state.role, receives, identity)
             else {
@@ -102,7 +100,8 @@ impl Socket {
             {
                 let mut state = other.state.lock();
                 state.role = Role::Connected(Arc::downgrade(self));
-                state.peer = Some((Identity::effective(actor), own_address));
+                state.peer = Some(Identity::effective(actor));
+                state.peer_address = own_address;
                 state.address = address.clone();
                 state.accepted = false;
             }
@@ -111,9 +110,38 @@ impl Socket {
             self.state.lock().role = Role::Connected(Arc::downgrade(&other));
             (identity, address)
         };
-        self.state.lock().peer = Some((identity, address));
+        {
+            let mut state = self.state.lock();
+            (state.peer, state.peer_address) = (Some(identity), address);
+        }
         listener.changed.wake_readers();
         self.changed.wake_all();
+        Ok(())
+    }
+
+    /// Chooses whom a datagram socket sends to and hears from now on; `None`: whomever it says, and all. What another had
+    /// sent is lost, and the other is told. Errors: EPERM when the new one hears somebody else.
+    pub fn connect_datagrams(&self, to: Option<&Arc<Self>>) -> Result<()> {
+        let role = match to {
+            Some(to) => {
+                to.state.lock().must_hear(&self.this)?;
+                Role::Connected(Arc::downgrade(to))
+            }
+            None => Role::Alone,
+        };
+        let address = to.map_or(Address::Any, |to| to.address());
+        let old = self.other();
+        let mut state = self.state.lock();
+        (state.role, state.peer_address) = (role, address);
+        let Some(old) = old.filter(|old| to.is_none_or(|to| !Arc::ptr_eq(old, to))) else { return Ok(()) };
+        let lost = state.take_messages();
+        drop(state);
+        let mut state = old.state.lock();
+        if !lost.is_empty() && matches!(&state.role, Role::Connected(other) if other.ptr_eq(&self.this)) {
+            state.error = Some(Errno::ECONNRESET);
+        }
+        drop(state);
+        old.changed.wake_all();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What travels through a socket: bytes, with who sent them and perhaps open files.
 
-use super::rights::Rights;
+use super::{name::Address, rights::Rights};
 use crate::{
     abi::{Errno, Result, TaskId},
     fs::Actor,
@@ -45,11 +45,13 @@ pub struct Message {
     pub rights: Option<Rights>,
     /// Who sent it.
     pub sender: Identity,
+    /// The name of the socket it was sent from.
+    pub source: Address,
 }
 
 impl Message {
     /// With the next `length` bytes. Errors: ENOBUFS; EFAULT when not all can be read.
-    pub fn new(from: &mut Source<'_>, length: usize, sender: Identity) -> Result<Self> {
+    pub fn new(from: &mut Source<'_>, length: usize, sender: Identity, source: Address) -> Result<Self> {
         reserve::check_for_contents()?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| Errno::ENOBUFS)?;
@@ -57,7 +59,7 @@ impl Message {
         if from.take(&mut bytes)? < length {
             return Err(Errno::EFAULT.because("the bytes to be sent are not all there"));
         }
-        Ok(Self { bytes, start: 0, rights: None, sender })
+        Ok(Self { bytes, start: 0, rights: None, sender, source })
     }
 
     /// What is left of it.

@@ -3,11 +3,11 @@
 //! Every socket has one queue, of what was sent to it, and two know each other: to send is to append to the other's
 //! queue, to receive is to take from one's own. Neither keeps the other alive; the one that ends tells the other. Who sends
 //! may fill the other's queue up to the size of its own buffer, SO_SNDBUF, and is woken when three quarters of that
-//! are free again, as on Linux.
+//! are free again, as on Linux. A datagram socket is sent to by many that it does not know: each message tells whose it
+//! is, and a queue remembers whom it refused.
 //!
 //! [`connection`] has what makes two sockets know each other, [`transfer`] sends and receives a [`message`], [`mod@name`]
-//! finds who is bound, [`rights`] sees to the open files that messages carry. Other families are not there (EAFNOSUPPORT), nor
-//! are datagram sockets outside socketpair(2): nothing that runs here without a network needs them.
+//! finds who is bound, [`rights`] sees to the open files that messages carry. Other families are not there (EAFNOSUPPORT).
 
 pub mod connection;
 mod message;
@@ -92,6 +92,10 @@ pub struct Options {
     pub send_buffer: usize,
     /// SO_RCVBUF, which is kept and means nothing: the sender's buffer is what is bounded.
     pub receive_buffer: usize,
+    /// SO_SNDTIMEO: the longest that a call waits to send or to connect, in nanoseconds.
+    pub send_timeout: Option<i64>,
+    /// SO_RCVTIMEO: the longest that a call waits to receive or to accept, in nanoseconds.
+    pub receive_timeout: Option<i64>,
     /// SO_PASSCRED
     pub tells_senders: bool,
     /// Those that are kept and mean nothing to sockets without a network, a bit for each number.
@@ -105,14 +109,15 @@ struct State {
     role: Role,
     address: Address,
     key: Option<Key>,
-    /// Who is, or was, at the other end, and its name.
-    peer: Option<(Identity, Address)>,
+    /// Who is, or was, at the other end, unless datagrams are only sent there; and its name.
+    peer: Option<Identity>,
+    peer_address: Address,
     options: Options,
     messages: VecDeque<Message>,
     /// What they count together.
     weight: usize,
-    /// A sender was refused for want of room, with this buffer.
-    refused: Option<usize>,
+    /// Senders that were refused for want of room, with their buffers.
+    refused: Vec<(Weak<Socket>, usize)>,
     receives: bool,
     sends: bool,
     /// Told once, SO_ERROR.
@@ -122,6 +127,7 @@ struct State {
 
 /// A socket.
 pub struct Socket {
+    this: Weak<Self>,
     kind: SocketKind,
     /// Held while bytes are received: address spaces' locks are taken inside it. No other socket's is.
     state: SpinLock<State>,
@@ -131,23 +137,35 @@ pub struct Socket {
 impl Socket {
     /// One that knows no other.
     pub fn new(kind: SocketKind) -> Arc<Self> {
-        let options =
-            Options { send_buffer: BUFFER, receive_buffer: BUFFER, tells_senders: false, others: 0 };
+        let options = Options {
+            send_buffer: BUFFER,
+            receive_buffer: BUFFER,
+            send_timeout: None,
+            receive_timeout: None,
+            tells_senders: false,
+            others: 0,
+        };
         let state = State {
             role: Role::Alone,
             address: Address::Any,
             key: None,
             peer: None,
+            peer_address: Address::Any,
             options,
             messages: VecDeque::new(),
             weight: 0,
-            refused: None,
+            refused: Vec::new(),
             receives: true,
             sends: true,
             error: None,
             accepted: true,
         };
-        Arc::new(Self { kind, state: SpinLock::new(state), changed: WaitQueue::new() })
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            kind,
+            state: SpinLock::new(state),
+            changed: WaitQueue::new(),
+        })
     }
 
     /// Two that know each other, socketpair(2).
@@ -156,7 +174,7 @@ impl Socket {
         for (this, other) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
             let mut state = this.state.lock();
             state.role = Role::Connected(Arc::downgrade(other));
-            state.peer = Some((Identity::effective(actor), Address::Any));
+            state.peer = Some(Identity::effective(actor));
         }
         pair
     }
@@ -211,14 +229,14 @@ impl Socket {
 
     /// Who is at the other end, SO_PEERCRED; of one that listens, who made it do so.
     pub fn peer_identity(&self) -> Option<Identity> {
-        self.state.lock().peer.as_ref().map(|(identity, _)| *identity)
+        self.state.lock().peer
     }
 
     /// The name of the other end, getpeername(2). Errors: ENOTCONN.
     pub fn peer_address(&self) -> Result<Address> {
         let state = self.state.lock();
-        match (&state.role, &state.peer) {
-            (Role::Connected(_), Some((_, address))) => Ok(address.clone()),
+        match &state.role {
+            Role::Connected(_) => Ok(state.peer_address.clone()),
             _ => Err(Errno::ENOTCONN.because("the socket is not connected")),
         }
     }
@@ -252,9 +270,7 @@ impl Socket {
 
     /// All that was sent to it, taken away.
     fn take_messages(&self) -> VecDeque<Message> {
-        let mut state = self.state.lock();
-        state.weight = 0;
-        core::mem::take(&mut state.messages)
+        self.state.lock().take_messages()
     }
 
     /// The connections not accepted yet.
@@ -274,6 +290,14 @@ impl Socket {
     }
 }
 
+/// They may find room now, or that there is nobody any more.
+fn wake_senders(refused: Vec<(Weak<Socket>, usize)>) {
+    refused
+        .iter()
+        .filter_map(|(sender, _)| sender.upgrade())
+        .for_each(|sender| sender.changed.wake_writers());
+}
+
 impl FileOperations for Socket {
     fn read(&self, _call: Call<'_>, into: &mut Destination<'_>) -> Result<usize> {
         match into.remaining() {
@@ -284,7 +308,7 @@ impl FileOperations for Socket {
     }
 
     fn write(&self, call: Call<'_>, from: &mut Source<'_>) -> Result<usize> {
-        self.send(Identity::real(call.actor), from, &mut None)
+        self.send(None, Identity::real(call.actor), from, &mut None)
     }
 
     fn readiness(&self, _file: &File) -> Readiness {
@@ -336,7 +360,9 @@ impl Drop for Socket {
         let role = core::mem::replace(&mut state.role, Role::Alone);
         let (key, messages) = (state.key.take(), core::mem::take(&mut state.messages));
         let was_cut = !messages.is_empty() || !state.accepted;
+        let refused = core::mem::take(&mut state.refused);
         drop(state);
+        wake_senders(refused);
         if let Some(key) = key {
             name::forget(&key);
         }

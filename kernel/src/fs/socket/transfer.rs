@@ -1,17 +1,25 @@
 //! Sending and receiving.
 
-use super::{Identity, Rights, Role, Socket, SocketKind, State, message::Message, rights};
+use super::{
+    Identity, Rights, Role, Socket, SocketKind, State, message::Message, name::Address, rights, wake_senders,
+};
 use crate::{
     abi::{Errno, Result},
     fs::File,
     mm::user::{Destination, Source},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 
 /// How many bytes of a stream go into one message.
 const PIECE: usize = 16 * 1024;
 /// What a message of a socket that keeps bounds leaves of its buffer at least.
 const MARGIN: usize = 32;
+/// More messages than this do not wait for one that does not know the sender, `net.unix.max_dgram_qlen`.
+const MOST_WAITING: usize = 10;
 
 /// What was received.
 #[derive(Default)]
@@ -24,6 +32,8 @@ pub struct Received {
     pub files: Vec<Arc<File>>,
     /// Who sent them; `None` at the end.
     pub sender: Option<Identity>,
+    /// The name of the socket they were sent from, if it has one.
+    pub source: Option<Address>,
 }
 
 impl Drop for Received {
@@ -33,16 +43,18 @@ impl Drop for Received {
 }
 
 impl Socket {
-    /// Sends; of a stream perhaps only a part. `rights` goes with the first byte.
+    /// Sends to this socket, or to the one it is connected to; of a stream perhaps only a part. `rights` goes with the
+    /// first byte.
     ///
-    /// Errors: ENOTCONN; EPIPE; ECONNREFUSED when the other datagram socket has ended; EMSGSIZE; EAGAIN; ENOBUFS; EFAULT.
+    /// Errors: ENOTCONN; EPIPE; EPERM when the other hears somebody else; ECONNREFUSED when the other datagram socket has ended; EMSGSIZE; EAGAIN; ENOBUFS; EFAULT.
     pub fn send(
         &self,
+        to: Option<&Arc<Self>>,
         sender: Identity,
         from: &mut Source<'_>,
         rights: &mut Option<Rights>,
     ) -> Result<usize> {
-        let (other, buffer) = self.receiver()?;
+        let (other, buffer, source) = self.receiver(to)?;
         let keeps_bounds = self.kind != SocketKind::Stream;
         if keeps_bounds && from.remaining() > buffer.saturating_sub(MARGIN) {
             return Err(Errno::EMSGSIZE.because("a message fits into the sender's buffer"));
@@ -52,11 +64,11 @@ impl Socket {
             if from.remaining() == 0 && (done > 0 || !keeps_bounds) {
                 break Ok(());
             }
-            if let Err(error) = other.must_have_room(buffer) {
+            if let Err(error) = other.must_have_room(&self.this, buffer) {
                 break Err(error);
             }
             let length = if keeps_bounds { from.remaining() } else { from.remaining().min(PIECE) };
-            let mut message = match Message::new(from, length, sender) {
+            let mut message = match Message::new(from, length, sender, source.clone()) {
                 Ok(message) => message,
                 Err(error) => break Err(error),
             };
@@ -79,18 +91,19 @@ impl Socket {
         }
     }
 
-    /// Who receives what is sent here, and how much may be underway to it.
-    fn receiver(&self) -> Result<(Arc<Self>, usize)> {
+    /// Who receives what is sent here, how much may be underway to it, and whose name it bears.
+    fn receiver(&self, to: Option<&Arc<Self>>) -> Result<(Arc<Self>, usize, Address)> {
         let mut state = self.state.lock();
-        let Role::Connected(other) = &state.role else {
-            return Err(Errno::ENOTCONN.because("the socket is not connected"));
+        let other = match (to, &state.role) {
+            (Some(to), _) => Some(to.clone()),
+            (None, Role::Connected(other)) => other.upgrade(),
+            _ => return Err(Errno::ENOTCONN.because("the socket is not connected")),
         };
-        let other = other.upgrade();
         if !state.sends {
             return Err(Errno::EPIPE.because("nothing can be sent any more"));
         }
         match other {
-            Some(other) => Ok((other, state.options.send_buffer)),
+            Some(other) => Ok((other, state.options.send_buffer, state.address.clone())),
             None => {
                 state.role = Role::Alone;
                 Err(Errno::ECONNREFUSED.because("the other socket has ended"))
@@ -98,13 +111,14 @@ impl Socket {
         }
     }
 
-    fn must_have_room(&self, buffer: usize) -> Result<()> {
+    fn must_have_room(&self, sender: &Weak<Self>, buffer: usize) -> Result<()> {
         let mut state = self.state.lock();
+        state.must_hear(sender)?;
         if !state.receives {
             return Err(Errno::EPIPE.because("the other end receives nothing any more"));
         }
-        if state.weight >= buffer {
-            state.refused = Some(buffer);
+        if state.weight >= buffer || state.is_crowded(sender) {
+            state.refuse(sender, buffer);
             return Err(Errno::EAGAIN.because("the buffer is full"));
         }
         Ok(())
@@ -118,9 +132,9 @@ impl Socket {
         };
         let Some(other) = self.other() else { return true };
         let mut state = other.state.lock();
-        let has_room = state.has_room_for(buffer);
+        let has_room = state.has_room_for(&self.this, buffer);
         if !has_room {
-            state.refused = Some(buffer);
+            state.refuse(&self.this, buffer);
         }
         has_room
     }
@@ -149,22 +163,46 @@ impl Socket {
             SocketKind::Stream => state.receive_bytes(into, peek, &mut received, &mut rights),
             _ => state.receive_message(into, peek, &mut received, &mut rights),
         };
-        let has_room = state.refused.is_some_and(|buffer| state.has_room_for(buffer));
-        if has_room {
-            state.refused = None;
-        }
+        let refused = core::mem::take(&mut state.refused);
+        let (admitted, refused) =
+            refused.into_iter().partition(|(sender, buffer)| state.has_room_for(sender, *buffer));
+        state.refused = refused;
         drop(state);
-        if let Some(other) = has_room.then(|| self.other()).flatten() {
-            other.changed.wake_writers();
-        }
+        wake_senders(admitted);
         received.files.extend(rights.into_iter().flat_map(Rights::land));
         outcome.map(|()| received)
     }
 }
 
 impl State {
-    fn has_room_for(&self, buffer: usize) -> bool {
-        self.weight * 4 <= buffer
+    fn has_room_for(&self, sender: &Weak<Socket>, buffer: usize) -> bool {
+        self.weight * 4 <= buffer && !self.is_crowded(sender)
+    }
+
+    /// Whether too many messages wait here for one more of somebody that this socket is not connected to.
+    fn is_crowded(&self, sender: &Weak<Socket>) -> bool {
+        let is_connected = matches!(&self.role, Role::Connected(other) if other.ptr_eq(sender));
+        !is_connected && self.messages.len() > MOST_WAITING
+    }
+
+    fn refuse(&mut self, sender: &Weak<Socket>, buffer: usize) {
+        self.refused.retain(|(other, _)| !other.ptr_eq(sender) && other.strong_count() > 0);
+        self.refused.push((sender.clone(), buffer));
+    }
+
+    /// Errors: EPERM when it is connected to another.
+    pub(super) fn must_hear(&self, sender: &Weak<Socket>) -> Result<()> {
+        match &self.role {
+            Role::Connected(other) if !other.ptr_eq(sender) => {
+                Err(Errno::EPERM.because("the other socket hears only the one it is connected to"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn take_messages(&mut self) -> VecDeque<Message> {
+        self.weight = 0;
+        core::mem::take(&mut self.messages)
     }
 
     fn remove_first(&mut self) -> Option<Message> {
@@ -185,6 +223,7 @@ impl State {
         received.length =
             if received.whole > 0 && into.remaining() > 0 { into.put(message.rest())? } else { 0 };
         received.sender = Some(message.sender);
+        received.source = Some(message.source.clone());
         if peek {
             received.files.extend(message.rights.iter().flat_map(|rights| rights.files().iter().cloned()));
         } else {
@@ -214,6 +253,7 @@ impl State {
             };
             received.length += count;
             received.sender.get_or_insert(message.sender);
+            received.source.get_or_insert_with(|| message.source.clone());
             let is_all = count == message.rest().len();
             let carries_files = message.rights.is_some();
             if peek {

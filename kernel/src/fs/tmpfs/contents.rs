@@ -146,12 +146,15 @@ impl Contents {
         drop(inner);
     }
 
-    /// Makes every page of a range present, fallocate(2). Errors: ENOSPC, ENOMEM; pages made before stay.
+    /// Makes every page of a range present, or none, fallocate(2). Errors: ENOSPC, ENOMEM.
     pub fn fill(&self, start: u64, end: u64) -> Result<()> {
         let mut inner = self.inner.lock();
-        for index in start / PAGE..end.div_ceil(PAGE) {
-            inner.page_for_call(index, &self.account)?;
+        let mut made = BTreeMap::new();
+        for index in (start / PAGE..end.div_ceil(PAGE)).filter(|index| !inner.pages.contains_key(index)) {
+            let page = reserve::check_for_contents().and_then(|()| new_page(&self.account));
+            made.insert(index, page.inspect_err(|_| self.account.return_pages(made.len()))?);
         }
+        inner.pages.append(&mut made);
         Ok(())
     }
 
@@ -213,12 +216,17 @@ impl Inner {
         if let Some(page) = self.pages.get(&index) {
             return Ok(page.clone());
         }
-        reserve::check()?;
-        account.charge_page()?;
-        let page = PageRef::zeroed().inspect_err(|_| account.return_pages(1))?;
+        let page = new_page(account)?;
         self.pages.insert(index, page.clone());
         Ok(page)
     }
+}
+
+/// Errors: ENOSPC, ENOMEM.
+fn new_page(account: &Account) -> Result<PageRef> {
+    reserve::check()?;
+    account.charge_page()?;
+    PageRef::zeroed().inspect_err(|_| account.return_pages(1))
 }
 
 impl Drop for Contents {
