@@ -7,8 +7,9 @@
 //! the stub, which takes half as long again.
 //!
 //! The filter is told where the instruction lies. In the stub, its own call [`stub::TRAP`] is a notification, and the return
-//! from a signal is let through, as is asking to die with the kernel; every other call is a notification too, which the
-//! kernel lets pass only if it has ordered it.
+//! from a signal is let through, as is asking to die with the kernel, and taking away: munmap(2), and mprotect(2) to
+//! nothing but reading. A program that jumps there to do so harms itself: it faults, and is given back what is its own, or
+//! is without its slot and ends. Every other call is a notification too, which the kernel lets pass only if it has ordered it.
 
 use super::{layout, operation, stub};
 use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
@@ -96,8 +97,15 @@ pub fn program(told: Told) -> Vec<libc::sock_filter> {
 /// What the stub may do, which never falls through to what programs may.
 fn stub_rules() -> Vec<libc::sock_filter> {
     let mut rules = vec![load(NUMBER)];
-    rules.extend([unless(libc::SYS_rt_sigreturn as u32, 1), answer(libc::SECCOMP_RET_ALLOW)]);
+    for call in [libc::SYS_rt_sigreturn, libc::SYS_munmap] {
+        rules.extend([unless(call as u32, 1), answer(libc::SECCOMP_RET_ALLOW)]);
+    }
     rules.extend([
+        unless(libc::SYS_mprotect as u32, 4),
+        load(argument(2)),
+        unless(libc::PROT_READ as u32, 1),
+        answer(libc::SECCOMP_RET_ALLOW),
+        answer(libc::SECCOMP_RET_USER_NOTIF),
         unless(libc::SYS_prctl as u32, 5),
         load(argument(0)),
         unless(libc::PR_SET_PDEATHSIG as u32, 3),

@@ -17,29 +17,32 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// Operations the stub may do while the kernel waits.
 struct Orders<'a> {
     operations: &'a [Operation],
-    /// How many have been let pass.
+    /// How many are done or have been let pass.
     done: usize,
+    /// The last that was let pass.
+    last: Option<usize>,
 }
 
 impl<'a> Orders<'a> {
     fn new(operations: &'a [Operation]) -> Self {
-        Self { operations, done: 0 }
+        Self { operations, done: 0, last: None }
     }
 
     /// Lets a call pass if it is the next one, or the last one once more: who is stopped and continued by somebody on the
     /// host makes the same call again. False: it is neither.
     fn approve(&mut self, call: &Call, listener: &Listener) -> bool {
-        let is = |operation: Option<&Operation>| {
-            operation.is_some_and(|operation| {
-                (operation.number, operation.arguments) == (call.number.into(), call.arguments)
-            })
+        let is = |index: usize| {
+            let operation = self.operations[index];
+            (operation.number, operation.arguments) == (call.number.into(), call.arguments)
         };
-        let next = is(self.operations.get(self.done));
-        if !next && !is(self.done.checked_sub(1).and_then(|last| self.operations.get(last))) {
+        let next = (self.done..self.operations.len()).find(|&index| self.operations[index].is_asked());
+        let is_next = next.is_some_and(is);
+        if !is_next && !self.last.is_some_and(is) {
             return false;
         }
-        if listener.let_pass(call) && next {
-            self.done += 1;
+        if listener.let_pass(call) && is_next {
+            self.last = next;
+            self.done = next.map_or(self.done, |index| index + 1);
         }
         true
     }

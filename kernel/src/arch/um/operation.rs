@@ -2,8 +2,8 @@
 //!
 //! A process' memory can only be changed from inside. So the kernel writes operations down where the stub finds them, keeps
 //! a copy to itself, and hands the turn over; and each time the stub then makes a call, the host asks the kernel first,
-//! which lets happen what is next in its own copy and nothing else. A program that jumps into the stub, or writes to where
-//! the operations are, can have no call made that the kernel has not ordered.
+//! which lets happen what is next in its own copy and nothing else. Only what takes away is not asked about. A program that
+//! jumps into the stub, or writes to where the operations are, can have no other call made that the kernel has not ordered.
 
 use super::{layout, memory};
 use crate::arch::{Frame, PAGE_SIZE, Permissions};
@@ -76,6 +76,16 @@ impl Operation {
     /// Changes what may be done with pages, all of which are there.
     pub fn protect(pages: Range<usize>, permissions: Permissions) -> Self {
         Self::new(libc::SYS_mprotect, &[pages.start as u64, pages.len() as u64, protection(permissions)])
+    }
+
+    /// Whether the host asks the kernel before it makes this call for the stub: see [`super::filter`].
+    pub fn is_asked(&self) -> bool {
+        match self.number {
+            libc::SYS_munmap => false,
+            libc::SYS_prctl => self.arguments != Self::die_with_kernel().arguments,
+            libc::SYS_mprotect => self.arguments[2] != libc::PROT_READ as u64,
+            _ => true,
+        }
     }
 
     /// Has the host kill the process when the kernel's ends, however that comes about. A new process has to say so itself:

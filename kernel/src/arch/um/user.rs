@@ -7,8 +7,8 @@
 //!
 //! # What is promised
 //! A program can make no host call: the host asks the kernel about every one, whatever instruction it is made by, and
-//! the kernel lets pass only what it has itself ordered, from its own copy of the order, and munmap(2) when it has itself
-//! just taken those pages away. So a program reaches no file of
+//! the kernel lets pass only what it has itself ordered, from its own copy of the order. (Of what takes something away
+//! from the process, and that alone, some is not asked about: [`super::filter`].) So a program reaches no file of
 //! the host, no process, and no memory but what its page table gives it, even if it jumps into the stub or writes over what
 //! the stub works with; all it gains by that is its own end. What it shares with the host is the processor: it sees the
 //! host's CPUID, can read its time stamp counter, and can take time and memory as any process can.
@@ -36,6 +36,8 @@ pub fn initialize() -> core::result::Result<(), String> {
 /// One thread of user mode.
 pub struct Context {
     place: Place,
+    /// Its extended state as long as the kernel keeps it; then room to look at it.
+    extended: Box<[u8]>,
     /// The page of the fault it last stopped at, until it runs again.
     fault: Option<usize>,
     /// Those of the system call it last stopped at.
@@ -44,14 +46,9 @@ pub struct Context {
 
 /// Where its registers are.
 enum Place {
-    Kept(Kept),
+    /// In the kernel.
+    Kept(Registers),
     Hosted(Hosted),
-}
-
-/// In the kernel.
-struct Kept {
-    registers: Registers,
-    extended: Box<[u8]>,
 }
 
 /// With a thread of a host process, named by its place there.
@@ -75,28 +72,19 @@ fn form() -> Option<&'static FrameForm> {
     FrameForm::get()
 }
 
-impl Kept {
-    fn new(registers: Registers) -> Result<Self> {
-        let mut extended = Vec::new();
-        let size = Context::extended_state_size();
-        extended.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
-        extended.resize(size, 0);
-        xsave::reset(&mut extended);
-        Ok(Self { registers, extended: extended.into_boxed_slice() })
-    }
-}
-
 impl UserMode for Context {
     fn new(entry: usize, stack: usize) -> Result<Self> {
         let registers =
             Registers { rip: entry as u64, rsp: stack as u64, rflags: FIXED_FLAGS, ..Registers::default() };
-        Ok(Self { place: Place::Kept(Kept::new(registers)?), fault: None, arguments: [0; 6] })
+        let mut new = Self::kept(registers)?;
+        xsave::reset(&mut new.extended);
+        Ok(new)
     }
 
     fn duplicate(&mut self) -> Result<Self> {
-        let mut copy = Kept::new(self.registers())?;
-        self.save_extended_state(&mut copy.extended);
-        Ok(Self { place: Place::Kept(copy), fault: None, arguments: [0; 6] })
+        let mut copy = Self::kept(self.registers())?;
+        self.show_extended_state(|state| copy.extended.copy_from_slice(state));
+        Ok(copy)
     }
 
     /// The host process is made now, and of a new thread its host thread. Who executes a program takes its process along if
@@ -142,14 +130,14 @@ impl UserMode for Context {
 
     fn set_result(&mut self, result: isize) {
         match &mut self.place {
-            Place::Kept(kept) => kept.registers.rax = result as u64,
+            Place::Kept(registers) => registers.rax = result as u64,
             Place::Hosted(hosted) => hosted.with_thread(|thread| thread.set_result(result)),
         }
     }
 
     fn registers(&mut self) -> Registers {
         match &mut self.place {
-            Place::Kept(kept) => kept.registers,
+            Place::Kept(registers) => *registers,
             Place::Hosted(hosted) => hosted.in_stub(|thread, form| form.registers(thread.slot())),
         }
     }
@@ -163,7 +151,7 @@ impl UserMode for Context {
             ..*registers
         };
         match &mut self.place {
-            Place::Kept(kept) => kept.registers = registers,
+            Place::Kept(kept) => *kept = registers,
             Place::Hosted(hosted) => {
                 hosted.in_stub(|thread, form| form.set_registers(thread.slot(), &registers));
             }
@@ -179,9 +167,10 @@ impl UserMode for Context {
     }
 
     fn show_extended_state<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> R {
-        let mut state = vec![0; Self::extended_state_size()];
-        self.save_extended_state(&mut state);
-        look(&state)
+        if let Place::Hosted(hosted) = &self.place {
+            hosted.in_stub(|thread, form| form.save_extended(thread.slot(), &mut self.extended));
+        }
+        look(&self.extended)
     }
 
     fn load_extended_state(
@@ -189,18 +178,16 @@ impl UserMode for Context {
         length: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
-        let mut state = vec![0; Self::extended_state_size()];
-        fill(&mut state[..length])?;
-        xsave::check(&state[..length], Self::extended_state_features())?;
-        xsave::complete(&mut state, length);
-        self.put_extended_state(&state);
+        fill(&mut self.extended[..length])?;
+        xsave::check(&self.extended[..length], Self::extended_state_features())?;
+        xsave::complete(&mut self.extended, length);
+        self.put_extended_state();
         Ok(())
     }
 
     fn reset_extended_state(&mut self) {
-        let mut state = vec![0; Self::extended_state_size()];
-        xsave::reset(&mut state);
-        self.put_extended_state(&state);
+        xsave::reset(&mut self.extended);
+        self.put_extended_state();
     }
 
     /// Nothing of it is anywhere but where it stays.
@@ -233,17 +220,20 @@ impl Hosted {
 }
 
 impl Context {
-    fn save_extended_state(&mut self, into: &mut [u8]) {
-        match &mut self.place {
-            Place::Kept(kept) => into.copy_from_slice(&kept.extended),
-            Place::Hosted(hosted) => hosted.in_stub(|thread, form| form.save_extended(thread.slot(), into)),
-        }
+    /// One that is nowhere yet. Errors: ENOMEM.
+    fn kept(registers: Registers) -> Result<Self> {
+        let mut extended = Vec::new();
+        let size = Self::extended_state_size();
+        extended.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
+        extended.resize(size, 0);
+        let extended = extended.into_boxed_slice();
+        Ok(Self { place: Place::Kept(registers), extended, fault: None, arguments: [0; 6] })
     }
 
-    fn put_extended_state(&mut self, state: &[u8]) {
-        match &mut self.place {
-            Place::Kept(kept) => kept.extended.copy_from_slice(state),
-            Place::Hosted(hosted) => hosted.in_stub(|thread, form| form.load_extended(thread.slot(), state)),
+    /// Has the host thread, if there is one, take over what is in `extended`.
+    fn put_extended_state(&mut self) {
+        if let Place::Hosted(hosted) = &self.place {
+            hosted.in_stub(|thread, form| form.load_extended(thread.slot(), &self.extended));
         }
     }
 
@@ -284,16 +274,11 @@ impl Context {
 
     fn move_to(&mut self, process: Arc<Process>) -> core::result::Result<(), Unborn> {
         let registers = self.registers();
-        let mut extended = vec![0; Self::extended_state_size()];
-        self.save_extended_state(&mut extended);
+        self.show_extended_state(|_| ());
         let thread = process.take_thread()?;
-        let hosted = Hosted { process, thread };
-        let form = form().ok_or(Unborn::Lost)?;
-        hosted.with_thread(|thread| {
-            form.set_registers(thread.slot(), &registers);
-            form.load_extended(thread.slot(), &extended);
-        });
-        self.place = Place::Hosted(hosted);
+        self.place = Place::Hosted(Hosted { process, thread });
+        self.set_registers(&registers);
+        self.put_extended_state();
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! The filter, judged by an interpreter of its few instructions.
 
 use super::*;
+use crate::arch::um::operation::Operation;
+use crate::arch::{Frame, Permissions};
 use libc::{
     SECCOMP_RET_ALLOW as ALLOW, SECCOMP_RET_KILL_PROCESS as KILL, SECCOMP_RET_TRAP as TRAP,
     SECCOMP_RET_USER_NOTIF as NOTIFY,
@@ -50,11 +52,15 @@ fn no_call_of_a_program_is_made_by_the_host() {
 #[test]
 fn the_stub_makes_few_calls_unasked() {
     for number in (0..600).chain([stub::TRAP.into()]) {
-        let expected = if number == libc::SYS_rt_sigreturn { ALLOW } else { NOTIFY };
+        let unasked = [libc::SYS_rt_sigreturn, libc::SYS_munmap].contains(&number);
+        let expected = if unasked { ALLOW } else { NOTIFY };
         assert_eq!(verdict(Told::ByNotification, STUB, number, &[]), expected, "{number}");
     }
     for (arguments, expected) in [([1, 9], ALLOW), ([1, 15], NOTIFY), ([38, 9], NOTIFY)] {
         assert_eq!(verdict(Told::ByNotification, STUB, libc::SYS_prctl, &arguments), expected);
+    }
+    for (protection, expected) in [(1, ALLOW), (0, NOTIFY), (3, NOTIFY), (5, NOTIFY)] {
+        assert_eq!(verdict(Told::ByNotification, STUB, libc::SYS_mprotect, &[0, 1, protection]), expected);
     }
 }
 
@@ -88,5 +94,22 @@ fn what_is_no_system_call_here_is_a_signal() {
 fn only_a_mapping_that_may_replace_others_is_a_signal() {
     for (flags, expected) in [(0x22, NOTIFY), (0x32, TRAP)] {
         assert_eq!(verdict(Told::ByNotification, PROGRAM, libc::SYS_mmap, &[0, 1, 3, flags]), expected);
+    }
+}
+
+#[test]
+fn orders_know_which_calls_are_not_asked_about() {
+    let pages = 0x1000..0x3000;
+    for (operation, is_asked) in [
+        (Operation::unmap(pages.clone()), false),
+        (Operation::protect(pages.clone(), Permissions::READ), false),
+        (Operation::protect(pages.clone(), Permissions::empty()), true),
+        (Operation::protect(pages.clone(), Permissions::READ | Permissions::EXECUTE), true),
+        (Operation::map(pages, Frame(1), Permissions::READ), true),
+        (Operation::map_slot(layout::SLOTS, 0), true),
+        (Operation::die_with_kernel(), false),
+    ] {
+        let asked = verdict(Told::ByNotification, STUB, operation.number, &operation.arguments) == NOTIFY;
+        assert_eq!((asked, operation.is_asked()), (is_asked, is_asked), "{operation:?}");
     }
 }
