@@ -199,6 +199,7 @@ pub fn does_without_more_processes() -> Result<()> {
         "programs are refused",
         "afterwards a program ends with 0",
         "threads are refused",
+        "after the threads as many processes are made",
         "init: exit status 0",
     ] {
         ensure!(said.contains(sentence), "it does not say {sentence:?}:\n{said}");

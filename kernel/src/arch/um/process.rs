@@ -51,7 +51,12 @@ enum Parked {
         /// Names the stub's call.
         id: u64,
     },
+    /// It does not: it has ended. Its slot is for the next one in its place, as it is still mapped there.
+    Ended,
 }
+
+/// So many threads of a process wait for a program's next thread; the host counts them, as all there are.
+const MOST_SPARE: usize = 4;
 
 /// How much of a `syscall` instruction there is.
 const SYSCALL_LENGTH: u64 = 2;
@@ -71,15 +76,9 @@ impl Process {
     /// Takes a thread for a program's: one that nobody has, or a new one. Gives its place.
     pub fn take_thread(&self) -> Result<usize, Unborn> {
         let mut threads = self.threads.lock();
-        let free = threads.iter().position(|thread| !thread.taken);
-        let place = match free {
+        let place = match threads.iter().position(Thread::is_spare) {
             Some(place) => place,
-            None => {
-                let place = threads.len();
-                let thread = threads.first_mut().ok_or(Lost)?.clone_thread(place)?;
-                threads.push(thread);
-                place
-            }
+            None => Self::make_thread(&mut threads)?,
         };
         threads[place].enter_stub()?;
         threads[place].taken = true;
@@ -87,9 +86,28 @@ impl Process {
         Ok(place)
     }
 
-    /// Gives a thread back; it keeps waiting.
+    /// A further thread, in the place of one that has ended or in a new one.
+    fn make_thread(threads: &mut Vec<Thread>) -> Result<usize, Unborn> {
+        let place = threads.iter().position(|thread| !thread.taken).unwrap_or(threads.len());
+        let Some((first, others)) = threads.split_first_mut() else { return Err(Unborn::Lost) };
+        match others.get_mut(place - 1) {
+            Some(ended) => (ended.host, ended.parked) = first.clone_thread(&ended.slot)?,
+            None => {
+                let slot = Slot::new(place).ok_or(Unborn::Refused)?;
+                let (host, parked) = first.clone_thread(&slot)?;
+                threads.push(Thread { host, slot, parked, taken: false });
+            }
+        }
+        Ok(place)
+    }
+
+    /// Gives a thread back: it keeps waiting, unless enough others do. The first one stays, as it is who makes others.
     pub fn leave_thread(&self, place: usize) {
-        self.threads.lock()[place].taken = false;
+        let mut threads = self.threads.lock();
+        threads[place].taken = false;
+        if place != 0 && threads.iter().filter(|thread| thread.is_spare()).count() > MOST_SPARE {
+            threads[place].end();
+        }
     }
 
     /// Lets `act` work with a thread.
@@ -103,6 +121,11 @@ impl Process {
             [thread] => Some(act(thread)),
             _ => None,
         }
+    }
+
+    /// Whether it has never had another thread than its first.
+    pub fn has_one_thread(&self) -> bool {
+        self.threads.lock().len() == 1
     }
 
     /// Whether somebody on the host has ended it.
@@ -121,7 +144,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.end();
-        for thread in self.threads.lock().iter() {
+        // The number of one that has ended may be another's by now.
+        for thread in self.threads.lock().iter().filter(|thread| !matches!(thread.parked, Parked::Ended)) {
             turns::get().forget(thread.host.thread);
         }
         super::zygote::bury_later(self.number);
@@ -157,7 +181,7 @@ impl Thread {
     pub fn set_result(&mut self, result: isize) {
         match &mut self.parked {
             Parked::InCall { result: place, .. } => *place = result as i64,
-            Parked::InStub { .. } => form().set_result(&self.slot, result),
+            _ => form().set_result(&self.slot, result),
         }
     }
 
@@ -271,6 +295,7 @@ impl Thread {
                 statistics::add(Event::Operation, operations.len());
                 self.answer_stub(operations.len() as i64 | stub::GO_BACK)?;
             }
+            Parked::Ended => return Err(Lost),
         }
         let call = turns::get().wait(self.host, &self.slot, operations)?;
         self.stopped(&call);
@@ -290,18 +315,33 @@ impl Thread {
         Ok(None)
     }
 
-    /// Makes a sister, which waits in the stub.
-    fn clone_thread(&mut self, place: usize) -> Result<Self, Unborn> {
-        let slot = Slot::new(place).ok_or(Unborn::Refused)?;
-        let stack = form().stack_pointer(&slot);
+    /// Whether it waits for somebody to take it.
+    fn is_spare(&self) -> bool {
+        !self.taken && !matches!(self.parked, Parked::Ended)
+    }
+
+    /// Ends it if it waits in exit(2), which the host then does. Any other waits on, as does any where there are no
+    /// notifications.
+    fn end(&mut self) {
+        if let Parked::InCall { call, .. } = self.parked
+            && i64::from(call.number) == libc::SYS_exit
+            && turns::get().answer_call(&call, None)
+        {
+            self.parked = Parked::Ended;
+        }
+    }
+
+    /// Makes a sister with this slot, which waits in the stub.
+    fn clone_thread(&mut self, slot: &Slot) -> Result<(HostThread, Parked), Unborn> {
+        let stack = form().stack_pointer(slot);
         let operations = [
             Operation::map_slot(slot.address(), slot.offset()),
             Operation::new(libc::SYS_clone, &[CLONE_THREAD as u64, stack as u64]),
         ];
-        let child = self.give_birth(&operations, &slot, &[])?;
+        let child = self.give_birth(&operations, slot, &[])?;
         statistics::count(Event::Thread);
         let host = HostThread { process: self.host.process, thread: child.thread };
-        Ok(Self { host, slot, parked: Parked::InStub { id: child.id }, taken: false })
+        Ok((host, Parked::InStub { id: child.id }))
     }
 
     /// Does operations of which the last is a clone; the child's come behind. Gives the child's stop in the stub.

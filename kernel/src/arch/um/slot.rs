@@ -104,6 +104,12 @@ impl Slot {
         unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
+    /// Clears the stack, frame and all.
+    pub fn clear_stack(&self) {
+        static ZEROS: [u8; SLOT_SIZE - layout::STACK] = [0; _];
+        self.write(layout::STACK, &ZEROS);
+    }
+
     /// Copies bytes out.
     pub fn read(&self, offset: usize, into: &mut [u8]) {
         let place = self.pointer(offset, into.len());

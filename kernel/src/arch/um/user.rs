@@ -94,7 +94,7 @@ impl UserMode for Context {
         let space = unsafe { Space::of(root) };
         let made = match &self.place {
             Place::Kept(_) => self.settle_in(space),
-            Place::Hosted(hosted) if hosted.is_last_of_space() => Ok(()),
+            Place::Hosted(hosted) if hosted.is_last_of_space() && hosted.process.has_one_thread() => Ok(()),
             Place::Hosted(_) => process_of(space).map(drop),
         };
         made.map_err(|_| Errno::EAGAIN.because("the host refuses one more process or thread"))
@@ -251,15 +251,16 @@ impl Context {
     }
 
     /// Goes to the host process of an address space, to a thread of it. If the space has none yet it is given the one that
-    /// the thread comes from, unless somebody else needs that.
+    /// the thread comes from, unless somebody else needs that, or threads were there whose slots are.
     fn settle_in(&mut self, space: &spin::Mutex<Space>) -> core::result::Result<(), Unborn> {
         if let Place::Hosted(hosted) = &self.place {
             let mut locked = space.lock();
             match locked.process() {
                 Some(process) if Arc::ptr_eq(&hosted.process, process) => return Ok(()),
-                None if hosted.is_last() => {
+                None if hosted.is_last() && hosted.process.has_one_thread() => {
                     locked.inherit_process(hosted.process.clone());
                     drop(locked);
+                    self.renew();
                     self.expect_fault(space);
                     return Ok(());
                 }
@@ -270,6 +271,20 @@ impl Context {
         self.move_to(process)?;
         self.expect_fault(space);
         Ok(())
+    }
+
+    /// Leaves nothing in the slot that the program before may have written, as this one may have more power.
+    fn renew(&mut self) {
+        let registers = self.registers();
+        self.show_extended_state(|_| ());
+        if let Place::Hosted(hosted) = &self.place {
+            hosted.in_stub(|thread, form| {
+                thread.slot().clear_stack();
+                form.put(thread.slot());
+            });
+        }
+        self.set_registers(&registers);
+        self.put_extended_state();
     }
 
     fn move_to(&mut self, process: Arc<Process>) -> core::result::Result<(), Unborn> {
