@@ -7,11 +7,12 @@
 //!
 //! # What is promised
 //! A program can make no host call: the host asks the kernel about every one, whatever instruction it is made by, and
-//! the kernel lets pass only what it has itself ordered, from its own copy of the order. (Of what takes something away
-//! from the process, and that alone, some is not asked about: [`super::filter`].) So a program reaches no file of
-//! the host, no process, and no memory but what its page table gives it, even if it jumps into the stub or writes over what
-//! the stub works with; all it gains by that is its own end. What it shares with the host is the processor: it sees the
-//! host's CPUID, can read its time stamp counter, and can take time and memory as any process can.
+//! the kernel lets pass only what it has itself ordered, from its own copy of the order; and of a program's own calls
+//! munmap(2) of what it has just taken away, and exit(2) of a thread that has ended. (When the stub takes something away
+//! from the process nobody is asked: [`super::filter`].) So a program reaches no file of the host, no process, and no
+//! memory but what its page table gives it, even if it jumps into the stub or writes over what the stub works with; all it
+//! gains by that is its own end. What it shares with the host is the processor: it sees the host's CPUID, can read its
+//! time stamp counter, and can take time and memory as any process can.
 //!
 //! This rests on the host's seccomp(2) and on its keeping processes apart. It is not promised that a program cannot find out
 //! that it runs here, nor that one cannot learn of another by how long things take.
