@@ -323,7 +323,7 @@ fn made_up(
     for_itself: bool,
 ) -> Result<SignalInfo> {
     let given = caller.space.read(from)?;
-    if given.rest != [0; 10] {
+    if given.rest != [0; 10] && !is_known(number, given.info.code) {
         return Err(Errno::E2BIG.because("only 48 bytes go with a signal"));
     }
     let info = given.info.renumbered(number);
@@ -331,6 +331,21 @@ fn made_up(
         return Err(Errno::EPERM.because("only the kernel sends with such a code"));
     }
     Ok(info)
+}
+
+/// Whether it is known what goes with a signal of this code. Of other codes more bytes may mean something one day, so
+/// Linux refuses to lose them.
+fn is_known(number: u32, sent: i32) -> bool {
+    let most = match number {
+        linux::SIGILL => 11,
+        linux::SIGFPE => 15,
+        linux::SIGSEGV => 10,
+        linux::SIGBUS => 5,
+        linux::SIGSYS => 2,
+        // Those of poll(2), which may come with any signal.
+        _ => 6,
+    };
+    (linux::SI_DETHREAD..=most).contains(&sent) || [linux::SI_ASYNCNL, code::KERNEL].contains(&sent)
 }
 
 /// rt_sigqueueinfo(2). Errors: EFAULT, E2BIG, EPERM, ESRCH, EINVAL, EAGAIN.

@@ -136,6 +136,29 @@ fn sending(plan: &mut Plan) {
         equal("code", CODE.load(SeqCst), -1)?;
         equal("value", VALUE.load(SeqCst), 0x9abc_1234_5678)
     });
+    plan.case(
+        "rt_sigqueueinfo: bytes that do not go with a signal are refused, unless its code is known",
+        || {
+            let blocked = u64::MAX;
+            call!(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &blocked, 0usize, 8).step("rt_sigprocmask")?;
+            let send = |signal: i32, code: i32| {
+                let mut information = [1i32; 32];
+                information[2] = code;
+                call!(libc::SYS_rt_sigqueueinfo, own_id(), signal, &information)
+            };
+            // The furthest codes: poll's with any signal, and those of some signals' own.
+            for (signal, code) in
+                [(libc::SIGUSR1, 6), (libc::SIGILL, 11), (libc::SIGFPE, 15), (libc::SIGSEGV, 10)]
+            {
+                equal("the last code", send(signal, code), Ok(0))?;
+                refused("the one after", send(signal, code + 1), Errno::E2BIG)?;
+            }
+            for code in [-7, -60, 0x80] {
+                equal("the kernel's codes", send(libc::SIGUSR2, code), Ok(0))?;
+            }
+            refused("below them", send(libc::SIGUSR2, -8), Errno::E2BIG)
+        },
+    );
     plan.case("kill: signal 0 only looks, 65 is EINVAL, nobody is ESRCH", || {
         kill(own_id(), 0).step("signal 0")?;
         refused("signal 65", kill(own_id(), 65), Errno::EINVAL)?;

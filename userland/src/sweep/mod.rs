@@ -18,7 +18,7 @@ use crate::system::{errno::Errno, file, process};
 use crate::{call, complain, say};
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use table::ROWS;
+use table::{ROWS, UNCOUNTED};
 use worker::Worker;
 
 /// The users of the lanes.
@@ -80,7 +80,8 @@ impl Shared {
         );
         let refused = ROWS.iter().map(|(number, _)| *number as usize).filter(|number| {
             let [made, done] = &self.calls[*number];
-            made.load(Relaxed) > 0 && done.load(Relaxed) == 0
+            let is_counted = UNCOUNTED.iter().all(|(other, _)| *other as usize != *number);
+            is_counted && made.load(Relaxed) > 0 && done.load(Relaxed) == 0
         });
         let refused: Vec<String> = refused.map(|number| number.to_string()).collect();
         say!(

@@ -32,13 +32,20 @@ pub enum Kind {
     Clock,
     /// An address in the room for mappings.
     Map,
+    /// Where the kernel reads something that begins with these words.
+    Words(&'static [u64]),
+    /// The address of a UNIX socket, four bytes long.
+    Name,
     /// One of these numbers.
     One(&'static [i32]),
     /// Some of these bits together.
     Bits(&'static [i32]),
 }
 
-use Kind::{Any, Bits, Clock, Dir, Fd, Len, Map, Mem, Mode, Off, One, Path, Signal, Small, Task, Text, User};
+use Kind::{
+    Any, Bits, Clock, Dir, Fd, Len, Map, Mem, Mode, Name, Off, One, Path, Signal, Small, Task, Text, User,
+    Words,
+};
 
 /// O_RDONLY and its like: access modes are bits like the others here.
 const OPEN: Kind = Bits(&[
@@ -157,6 +164,37 @@ const LIMIT: Kind = One(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
 const MASK_SIZE: Kind = One(&[8, 8, 8, 8, 4, 16, 128]);
 const ADVICE: Kind = One(&[0, 1, 2, 3, 4, 4, 8, 9, 10, 11, 12, 14, 16, 17, 18, 19, 20, 21, 22, 23, 100]);
 
+/// For socket(2): mostly AF_UNIX, its three types with and without SOCK_NONBLOCK and SOCK_CLOEXEC, no protocol.
+const FAMILY: Kind = One(&[1, 1, 1, 1, 2, 16]);
+const SOCKET: Kind = One(&[1, 2, 5, 0x801, 0x802, 0x8_0005, 3, 0]);
+const PROTOCOL: Kind = One(&[0, 0, 0, 1, 6]);
+const NAME_LENGTH: Kind = One(&[4, 4, 4, 4, 2, 3, 110, 200]);
+const MESSAGE: Kind = Bits(&[
+    libc::MSG_DONTWAIT,
+    libc::MSG_DONTWAIT,
+    libc::MSG_PEEK,
+    libc::MSG_TRUNC,
+    libc::MSG_WAITALL,
+    libc::MSG_OOB,
+]);
+const SOCKET_OPTION: Kind = One(&[2, 3, 4, 6, 7, 8, 9, 16, 17, 20, 21, 30, 39, 77]);
+/// Regular files, by the numbers that [`super::values`] opens them under.
+const REGULAR: Kind = One(&[3, 4]);
+/// What a header of capset(2) begins with: _LINUX_CAPABILITY_VERSION_3.
+const CAPABILITIES: Kind = Words(&[0x2008_0522]);
+
+/// Calls of which no success can be counted, and why.
+pub const UNCOUNTED: &[(i64, &str)] = &[
+    (libc::SYS_execve, "does not return"),
+    (libc::SYS_execveat, "does not return"),
+    (libc::SYS_exit, "does not return"),
+    (libc::SYS_rt_sigsuspend, "ends with EINTR"),
+    (libc::SYS_futex_waitv, "waits for what only another thread of the same memory would do"),
+    (libc::SYS_setxattr, "no file system has attributes"),
+    (libc::SYS_getxattr, "no file has attributes"),
+    (libc::SYS_fgetxattr, "no file has attributes"),
+];
+
 macro_rules! rows {
     ($($name:ident: $($kind:expr),*;)*) => {
         /// The calls by number, with what their arguments are.
@@ -199,7 +237,21 @@ rows! {
     SYS_alarm: Small;
     SYS_setitimer: Small, Mem, Mem;
     SYS_sendfile: Fd, Fd, Mem, Len;
-    SYS_socketpair: Small, Small, Small, Mem;
+    SYS_socket: FAMILY, SOCKET, PROTOCOL;
+    SYS_connect: Fd, Name, NAME_LENGTH;
+    SYS_accept: Fd, Mem, Mem;
+    SYS_sendto: Fd, Mem, Len, MESSAGE, Name, NAME_LENGTH;
+    SYS_recvfrom: Fd, Mem, Len, MESSAGE, Mem, Mem;
+    SYS_sendmsg: Fd, Mem, MESSAGE;
+    SYS_recvmsg: Fd, Words(&[0; 7]), MESSAGE;
+    SYS_shutdown: Fd, Small;
+    SYS_bind: Fd, Name, NAME_LENGTH;
+    SYS_listen: Fd, Small;
+    SYS_getsockname: Fd, Mem, Mem;
+    SYS_getpeername: Fd, Mem, Mem;
+    SYS_socketpair: FAMILY, SOCKET, PROTOCOL, Mem;
+    SYS_setsockopt: Fd, One(&[1, 1, 1, 0, 6]), SOCKET_OPTION, Mem, One(&[4, 4, 16, 0]);
+    SYS_getsockopt: Fd, One(&[1, 1, 1, 0, 6]), SOCKET_OPTION, Mem, Words(&[16]);
     SYS_clone: CLONE, Mem, Mem, Mem, Mem;
     SYS_execve: Path, Mem, Mem;
     SYS_exit: Small;
@@ -248,8 +300,8 @@ rows! {
     SYS_setfsuid: User;
     SYS_setfsgid: User;
     SYS_getsid: Task;
-    SYS_capget: Mem, Mem;
-    SYS_capset: Mem, Mem;
+    SYS_capget: CAPABILITIES, Mem;
+    SYS_capset: CAPABILITIES, Mem;
     SYS_rt_sigpending: Mem, MASK_SIZE;
     SYS_rt_sigtimedwait: Mem, Mem, Mem, MASK_SIZE;
     SYS_rt_sigqueueinfo: Task, Signal, Mem;
@@ -298,7 +350,7 @@ rows! {
     SYS_timer_gettime: Small, Mem;
     SYS_timer_getoverrun: Small;
     SYS_timer_delete: Small;
-    SYS_clock_settime: Clock, Mem;
+    SYS_clock_settime: One(&[0, 0, 0, 1, 2, 7, 11]), Words(&[2_000_000_000]);
     SYS_clock_gettime: Clock, Mem;
     SYS_clock_getres: Clock, Mem;
     SYS_clock_nanosleep: Clock, TIMER_FLAGS, Mem, Mem;
@@ -306,7 +358,7 @@ rows! {
     SYS_epoll_ctl: Fd, One(&[1, 1, 1, 2, 3, 4]), Fd, Mem;
     SYS_tgkill: Task, Task, Signal;
     SYS_utimes: Path, Mem;
-    SYS_waitid: Small, Task, Mem, WAIT, Mem;
+    SYS_waitid: One(&[0, 0, 0, 1, 2, 3]), Task, Mem, WAIT, Mem;
     SYS_ioprio_set: WHOSE, Task, Any;
     SYS_ioprio_get: WHOSE, Task;
     SYS_openat: Dir, Path, OPEN, Mode;
@@ -317,7 +369,8 @@ rows! {
     SYS_newfstatat: Dir, Path, Mem, AT;
     SYS_unlinkat: Dir, Path, AT;
     SYS_renameat: Dir, Path, Dir, Path;
-    SYS_linkat: Dir, Path, Dir, Path, AT;
+    SYS_accept4: Fd, Mem, Mem, CREATE_FLAGS;
+    SYS_linkat: One(&[libc::AT_FDCWD]), Path, One(&[libc::AT_FDCWD]), Path, One(&[0, 0, libc::AT_SYMLINK_FOLLOW, libc::AT_EMPTY_PATH, 1]);
     SYS_symlinkat: Path, Dir, Path;
     SYS_readlinkat: Dir, Path, Mem, Len;
     SYS_fchmodat: Dir, Path, Mode;
@@ -344,7 +397,7 @@ rows! {
     SYS_pwritev: Fd, Mem, Small, Off;
     SYS_rt_tgsigqueueinfo: Task, Task, Signal, Mem;
     SYS_prlimit64: Task, LIMIT, Mem, Mem;
-    SYS_name_to_handle_at: Dir, Path, Mem, Mem, AT;
+    SYS_name_to_handle_at: Dir, Path, Words(&[128]), Mem, One(&[0, libc::AT_SYMLINK_FOLLOW, libc::AT_EMPTY_PATH]);
     SYS_clock_adjtime: Clock, Mem;
     SYS_setns: Fd, One(&[0, 0x80, 0x1000_0000]);
     SYS_getcpu: Mem, Mem;
@@ -356,11 +409,11 @@ rows! {
     SYS_execveat: Dir, Path, Mem, Mem, AT;
     SYS_membarrier: One(&[0, 1, 2, 4, 8, 16, 32]), Small;
     SYS_mlock2: Map, Len, Small;
-    SYS_copy_file_range: Fd, Mem, Fd, Mem, Len, Small;
+    SYS_copy_file_range: REGULAR, Mem, REGULAR, Mem, Len, One(&[0, 0, 0, 1]);
     SYS_preadv2: Fd, Mem, Small, Off, Any, Bits(&[1, 2, 4, 8]);
     SYS_pwritev2: Fd, Mem, Small, Off, Any, Bits(&[1, 2, 4, 8, 16]);
     SYS_statx: Dir, Path, AT, Any, Mem;
-    SYS_pidfd_send_signal: Fd, Signal, Mem, Small;
+    SYS_pidfd_send_signal: Fd, Signal, One(&[0]), One(&[0, 0, 1, 2, 4, 9]);
     SYS_pidfd_open: Task, Bits(&[libc::O_NONBLOCK, libc::O_EXCL]);
     SYS_clone3: Mem, One(&[64, 80, 88, 88, 96]);
     SYS_close_range: Fd, Any, Bits(&[2, 4]);

@@ -3,6 +3,7 @@
 use super::table::Kind;
 use crate::call;
 use crate::random::Random;
+use crate::system::errno::Errno;
 use crate::system::process;
 use std::ffi::CString;
 
@@ -161,7 +162,7 @@ const CLONE_FLAGS: &[i32] = &[
     libc::CLONE_NEWUSER,
 ];
 /// Descriptors from here on down are open at the start, most of them.
-const DESCRIPTORS: usize = 24;
+const DESCRIPTORS: usize = 31;
 
 /// The source of arguments of one process.
 pub struct Values {
@@ -209,6 +210,13 @@ impl Values {
             Kind::Path => self.paths[random.below(self.paths.len())].as_ptr() as usize,
             Kind::Text => self.texts[random.below(self.texts.len())].as_ptr() as usize,
             Kind::Mem => pointer(random),
+            Kind::Words(words) => begin_with(random, words),
+            // struct sockaddr_un: the family AF_UNIX, a zero, a letter.
+            Kind::Name if random.once_in(4) => 0,
+            Kind::Name => {
+                let letter = random.one_of(b"abcd");
+                begin_with(random, &[1 | u64::from(letter) << 24])
+            }
             Kind::Len | Kind::Off => random.one_of(LENGTHS),
             Kind::Small => small(random),
             Kind::Mode => {
@@ -296,6 +304,16 @@ fn pointer(random: &mut Random) -> usize {
     address
 }
 
+/// An address, mostly of words prepared, of which the first are these.
+fn begin_with(random: &mut Random, words: &[u64]) -> usize {
+    let address = pointer(random);
+    if (ARENA..=ARENA + WRITABLE - 8 * WORDS).contains(&address) {
+        write(address & !7, words);
+        return address & !7;
+    }
+    address
+}
+
 /// What a structure may hold: mostly nothing, small numbers, descriptors, and addresses of more memory.
 fn word(random: &mut Random) -> u64 {
     match random.below(10) {
@@ -352,4 +370,21 @@ fn open_files() {
     let _ = call!(libc::SYS_signalfd4, -1, &(1u64 << 9), 8, 0);
     let _ = call!(libc::SYS_memfd_create, c"memory", 0);
     let _ = call!(libc::SYS_pidfd_open, process::id(), 0);
+    // A socket that hears what it says, one that listens, and one that waits to be accepted; their names are nobody's.
+    let new = |kind: i32| -> Result<usize, Errno> {
+        let socket = call!(libc::SYS_socket, libc::AF_UNIX, kind, 0)?;
+        call!(libc::SYS_bind, socket, &libc::AF_UNIX, 2).map(|_| socket)
+    };
+    let connect = |to: usize, socket: usize| {
+        let (mut name, mut length) = ([0u8; 110], 110i32);
+        call!(libc::SYS_getsockname, to, &mut name, &mut length)?;
+        call!(libc::SYS_connect, socket, &name, length)
+    };
+    let _ = new(libc::SOCK_DGRAM).and_then(|socket| connect(socket, socket));
+    let _ = new(libc::SOCK_STREAM).and_then(|listener| {
+        call!(libc::SYS_listen, listener, 5)?;
+        connect(listener, new(libc::SOCK_STREAM)?)
+    });
+    // And a timer, with the number 0.
+    let _ = call!(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, 0usize, &mut pair);
 }
