@@ -19,7 +19,10 @@ use alloc::{
     task::Wake,
     vec::Vec,
 };
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 bitflags::bitflags! {
     /// What is wanted of a watched file, and how it is to be told: the bits of epoll_ctl(2).
@@ -168,6 +171,9 @@ pub struct Epoll {
     state: SpinLock<State>,
     changed: WaitQueue,
     own: Weak<Epoll>,
+    /// How many epoll files there have been above it at most, each watching the next. It never falls: one that is moved
+    /// about may be refused a place that it would fit into.
+    level: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -192,6 +198,7 @@ pub fn epoll_file(credentials: Arc<Credentials>) -> Arc<File> {
         state: SpinLock::default(),
         changed: WaitQueue::new(),
         own: own.clone(),
+        level: AtomicUsize::new(0),
     });
     anonymous_file("eventpoll", epoll, OpenFlags::READ_WRITE, credentials)
 }
@@ -201,23 +208,30 @@ pub fn epoll_of(file: &File) -> Result<&Epoll> {
     file.operations_as().ok_or_else(|| Errno::EINVAL.because("the file is not an epoll file"))
 }
 
-/// How deep epoll files may watch epoll files.
+/// How deep epoll files may watch epoll files: asking one asks those below it, on the kernel's small stack.
 const DEEPEST: usize = 4;
+/// How many may watch the same epoll file: with this many at each level one event still takes only so many ways up.
+const MOST_WATCHERS: usize = 32;
 
 impl Epoll {
     /// EPOLL_CTL_ADD
     ///
-    /// Errors: EINVAL for what EPOLLEXCLUSIVE excludes; ELOOP for files that watch each other, or too deep; EEXIST.
+    /// Errors: EINVAL for what EPOLLEXCLUSIVE excludes, or for an epoll file that too many watch; ELOOP for files that watch
+    /// each other, or too deep; EEXIST.
     pub fn add(&self, descriptor: Descriptor, file: &Arc<File>, interest: Interest, data: u64) -> Result<()> {
         interest.check_exclusive()?;
         if let Ok(watched) = epoll_of(file) {
             if interest.contains(Interest::EXCLUSIVE) {
                 return Err(Errno::EINVAL.because("EPOLLEXCLUSIVE is not for epoll files"));
             }
-            if watched.reaches(self, DEEPEST - 1) {
+            let level = self.level.load(Relaxed);
+            if level == DEEPEST || watched.reaches(self, DEEPEST - 1 - level) {
                 return Err(
                     Errno::ELOOP.because("epoll files watch each other four deep, and not in a circle")
                 );
+            }
+            if file.watchers.0.lock().len() >= MOST_WATCHERS {
+                return Err(Errno::EINVAL.because("an event of an epoll file has few ways to go up"));
             }
         }
         let key = key(descriptor, file);
@@ -236,19 +250,33 @@ impl Epoll {
             }
             state.items.insert(key, item.clone());
         }
+        if let Ok(watched) = epoll_of(file) {
+            watched.sink(self.level.load(Relaxed) + 1);
+        }
         file.watchers.0.lock().push(Arc::downgrade(&item));
         item.list();
         Ok(())
     }
 
+    /// There are so many above it now, and one more above each that it watches.
+    fn sink(&self, level: usize) {
+        if self.level.fetch_max(level, Relaxed) < level {
+            self.watched().iter().filter_map(|file| epoll_of(file).ok()).for_each(|below| below.sink(level + 1));
+        }
+    }
+
+    /// The files that it watches.
+    fn watched(&self) -> Vec<Arc<File>> {
+        self.state.lock().items.values().filter_map(|item| item.file.upgrade()).collect()
+    }
+
     /// Whether it watches `other`, over others or not, or has more than `depth` below it.
     fn reaches(&self, other: &Epoll, depth: usize) -> bool {
-        let items: Vec<_> = self.state.lock().items.values().cloned().collect();
         core::ptr::eq(self, other)
-            || items
+            || self
+                .watched()
                 .iter()
-                .filter_map(|item| item.file.upgrade())
-                .any(|file| epoll_of(&file).is_ok_and(|below| depth == 0 || below.reaches(other, depth - 1)))
+                .any(|file| epoll_of(file).is_ok_and(|below| depth == 0 || below.reaches(other, depth - 1)))
     }
 
     fn item(&self, descriptor: Descriptor, file: &File) -> Result<Arc<Item>> {

@@ -218,7 +218,15 @@ pub fn cases(plan: &mut Plan) {
         for pair in chain.windows(2).take(4) {
             pair[1].add(&pair[0], IN).step("four deep")?;
         }
-        refused("five deep", chain[5].add(&chain[4], IN), Errno::ELOOP)
+        refused("five deep", chain[5].add(&chain[4], IN), Errno::ELOOP)?;
+        let chain: Vec<Epoll> = (0..6).map(|_| Epoll::new()).collect::<Result<_, _>>()?;
+        for pair in chain.windows(2).take(4) {
+            pair[0].add(&pair[1], IN).step("four deep from the top")?;
+        }
+        refused("five deep from the top", chain[4].add(&chain[5], IN), Errno::ELOOP)?;
+        chain[4].add(&reader, IN).step("what is no epoll file")?;
+        write(&writer, 1)?;
+        chain[0].tells("through all of them", &[(IN, chain[1].number())])
     });
     waiting(plan);
     refusals(plan);
