@@ -261,7 +261,10 @@ impl Epoll {
     /// There are so many above it now, and one more above each that it watches.
     fn sink(&self, level: usize) {
         if self.level.fetch_max(level, Relaxed) < level {
-            self.watched().iter().filter_map(|file| epoll_of(file).ok()).for_each(|below| below.sink(level + 1));
+            self.watched()
+                .iter()
+                .filter_map(|file| epoll_of(file).ok())
+                .for_each(|below| below.sink(level + 1));
         }
     }
 

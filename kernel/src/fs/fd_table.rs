@@ -97,14 +97,15 @@ impl FileTable {
             return Err(Errno::EINVAL.because("the lowest descriptor asked for is beyond RLIMIT_NOFILE"));
         }
         let mut slots = self.slots.lock();
-        let free = slots.iter().skip(lowest).position(Option::is_none).map(|distance| lowest + distance);
-        let index = free.unwrap_or(slots.len().max(lowest));
-        if index as u64 >= limit {
-            return Err(Errno::EMFILE.because("the process has as many descriptors as RLIMIT_NOFILE allows"));
-        }
+        let index = lowest_free(&slots, lowest, limit)?;
         grow(&mut slots, index)?;
         slots[index] = Some(Slot { file, close_on_exec });
         Ok(Descriptor(index as i32))
+    }
+
+    /// For who must know that a file will have a descriptor before he has the file. Errors: EMFILE.
+    pub fn must_have_room(&self, limit: u64) -> Result<()> {
+        lowest_free(&self.slots.lock(), 0, limit).map(|_| ())
     }
 
     /// Gives a file the lowest free descriptor. Errors: EMFILE, ENOMEM.
@@ -165,23 +166,32 @@ impl FileTable {
     }
 
     fn take_where(&self, mut goes: impl FnMut(usize, &mut Slot) -> bool) {
-        let mut index = 0;
+        let (mut index, mut unreachable) = (0, false);
         loop {
             // One at a time: what is closed must not be dropped under the lock, and a list of it might need much memory.
             let mut slots = self.slots.lock();
-            let Some(place) = slots.get_mut(index) else { return };
+            let Some(place) = slots.get_mut(index) else { break };
             let old = if place.as_mut().is_some_and(|slot| goes(index, slot)) { place.take() } else { None };
             drop(slots);
-            self.dispose(old);
+            unreachable |= self.let_go(old);
             index += 1;
+        }
+        if unreachable {
+            socket::collect();
         }
     }
 
     fn dispose(&self, slot: Option<Slot>) {
-        if let Some(slot) = slot {
-            locks::descriptor_closed(self.id, slot.file.path());
-            socket::descriptor_closed(slot.file);
+        if self.let_go(slot) {
+            socket::collect();
         }
+    }
+
+    /// Whether sockets that nobody can reach any more are to be looked for.
+    fn let_go(&self, slot: Option<Slot>) -> bool {
+        let Some(slot) = slot else { return false };
+        locks::descriptor_closed(self.id, slot.file.path());
+        socket::descriptor_closed(slot.file)
     }
 
     /// Whether the descriptor closes on execve(2). Errors: EBADF.
@@ -225,6 +235,16 @@ impl Drop for FileTable {
     fn drop(&mut self) {
         self.take_where(|_, _| true);
     }
+}
+
+/// The lowest free place from `lowest` on and below `limit`. Errors: EMFILE.
+fn lowest_free(slots: &[Option<Slot>], lowest: usize, limit: u64) -> Result<usize> {
+    let free = slots.iter().skip(lowest).position(Option::is_none).map(|distance| lowest + distance);
+    let index = free.unwrap_or(slots.len().max(lowest));
+    if index as u64 >= limit {
+        return Err(Errno::EMFILE.because("the process has as many descriptors as RLIMIT_NOFILE allows"));
+    }
+    Ok(index)
 }
 
 fn grow(slots: &mut Vec<Option<Slot>>, index: usize) -> Result<()> {

@@ -116,6 +116,9 @@ pub trait FileOperations: Any + Send + Sync {
         if data { Some(offset) } else { self.length() }
     }
 
+    /// Its open file has ended, though a call may still have the object in hand.
+    fn closed(&self) {}
+
     /// What would not have to wait now.
     fn readiness(&self, _file: &File) -> Readiness {
         Readiness::ALWAYS
@@ -438,6 +441,7 @@ impl Drop for File {
     fn drop(&mut self) {
         super::locks::file_closed(self);
         super::epoll::file_closed(self);
+        self.operations.closed();
         OPEN_FILES.fetch_sub(1, Relaxed);
     }
 }

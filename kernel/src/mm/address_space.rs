@@ -14,6 +14,7 @@ use super::{
     reserve,
     source::PageSource,
     special::{Special, SpecialSource},
+    withdrawal,
 };
 use crate::{
     abi::{Errno, Result},
@@ -163,7 +164,9 @@ impl AddressSpace {
     fn from_space(space: Space) -> Result<Arc<Self>> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Self { id, root: space.mappings.root(), space: SpinLock::new(space) }))
+        let space = Arc::new(Self { id, root: space.mappings.root(), space: SpinLock::new(space) });
+        withdrawal::enter(&space);
+        Ok(space)
     }
 
     /// A number no other space has had.

@@ -234,16 +234,19 @@ impl AddressSpace {
     /// Errors: ENOMEM (not all is mapped).
     pub fn residency(&self, start: usize, answers: &mut [u8]) -> Result<()> {
         let space = self.space.lock();
-        for (index, answer) in answers.iter_mut().enumerate() {
-            let page = start + index * PAGE_SIZE;
-            let (start, region) = space.regions.find(page).ok_or_else(hole)?;
-            let behind = match &region.backing {
-                Backing::Source { source, first } => {
-                    source.page_if_present(first + ((page - start) / PAGE_SIZE) as u64).is_some()
+        let range = start..start + answers.len() * PAGE_SIZE;
+        if !space.regions.cover(range.clone()) {
+            return Err(hole());
+        }
+        answers.fill(0);
+        space.mappings.visit(range.clone(), |page, _, _| answers[(page - start) / PAGE_SIZE] = 1);
+        for (region_start, region) in space.regions.overlapping(range.clone()) {
+            let Backing::Source { source, first } = &region.backing else { continue };
+            for page in (region_start.max(start)..region.end.min(range.end)).step_by(PAGE_SIZE) {
+                if source.page_if_present(first + ((page - region_start) / PAGE_SIZE) as u64).is_some() {
+                    answers[(page - start) / PAGE_SIZE] = 1;
                 }
-                _ => false,
-            };
-            *answer = (behind || space.mappings.get(page).is_some()).into();
+            }
         }
         Ok(())
     }

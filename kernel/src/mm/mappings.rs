@@ -231,19 +231,24 @@ impl Mappings {
     /// Errors: ENOMEM; then nothing has changed. (Pages first go in at their new place, holding a second reference for
     /// the moment, so that the only step that can fail is one that can be taken back.)
     pub fn relocate(&mut self, range: Range<usize>, distance: isize) -> Result<()> {
-        let mut page = range.start;
+        const PIECE: usize = 64 * PAGE_SIZE;
+        let (mut page, mut size) = (range.start, PIECE);
         let mut result = Ok(());
         while page < range.end && result.is_ok() {
-            let piece = page..range.end.min(page + 64 * PAGE_SIZE);
+            let piece = page..range.end.min(page.saturating_add(size));
             let mut found = arrayvec::ArrayVec::<(usize, PageRef, Permissions), 64>::new();
             self.visit(piece.clone(), |page, content, permissions| {
-                found.push((page, content.clone(), permissions))
+                if !found.is_full() {
+                    found.push((page, content.clone(), permissions));
+                }
             });
+            // Where nothing is, the steps become longer: a mapping may be larger than memory many times over.
+            size = if found.is_empty() { size.saturating_mul(2) } else { PIECE };
+            page = found.last().filter(|_| found.is_full()).map_or(piece.end, |last| last.0 + PAGE_SIZE);
             for (page, content, permissions) in found {
                 result =
                     result.and_then(|()| self.put(page.wrapping_add_signed(distance), content, permissions));
             }
-            page = piece.end;
         }
         match result {
             Ok(()) => self.remove(range),

@@ -10,7 +10,7 @@
 //!   [`faults`] brings pages in when they are touched, copying those that are shared only until someone writes.
 //! * [`special`] is the pages the kernel itself gives every program: `[vvar]`, `[vvar_vclock]`, `[vdso]`.
 //! * [`user`] reads and writes a program's memory; [`buffers`] are the buffers of its reads and writes; [`remote`] reaches
-//!   into that of another, and [`usage`] counts what is there.
+//!   into that of another, and [`usage`] counts what is there; [`withdrawal`] takes away what a file has lost.
 //!
 //! `unsafe` is confined to four of these: `frames`, `heap`, `mappings`, `user`.
 
@@ -34,6 +34,7 @@ pub mod special;
 pub mod usage;
 #[allow(unsafe_code, reason = "a program's memory is an atomic to the kernel")]
 pub mod user;
+pub mod withdrawal;
 mod zones;
 
 pub use address_space::AddressSpace;

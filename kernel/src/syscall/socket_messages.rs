@@ -343,9 +343,9 @@ pub async fn recvmsg(
         Control { space: &space, next: header.control, room: header.control_length, cut: false };
     if let Some(sender) = received.sender.filter(|_| socket.options().tells_senders) {
         let shown = Shown::new(sender, &caller.credentials());
-        control.put(net::SCM_CREDENTIALS, shown.as_bytes())?;
+        control.put(net::SCM_CREDENTIALS, shown.as_bytes());
     }
-    give_files(caller, core::mem::take(&mut received.files), flags, &mut control)?;
+    give_files(caller, core::mem::take(&mut received.files), flags, &mut control);
     if control.cut {
         header.flags |= net::MSG_CTRUNC;
     }
@@ -364,37 +364,40 @@ struct Control<'a> {
 }
 
 impl Control<'_> {
-    /// One piece more; as much of it as there is room for.
-    fn put(&mut self, kind: u32, data: &[u8]) -> Result<()> {
+    /// One piece more; as much of it as there is room for. The message has been taken: room that is not there changes
+    /// nothing about that.
+    fn put(&mut self, kind: u32, data: &[u8]) {
         if self.room < CONTROL_HEADER {
             self.cut = true;
-            return Ok(());
+            return;
         }
         let whole = CONTROL_HEADER + data.len();
         let length = whole.min(self.room);
         self.cut |= length < whole;
         let header = ControlHeader { length, level: net::SOL_SOCKET, kind };
-        self.space.write(UserPointer::new(self.next), &header)?;
-        self.space.write_bytes(self.next + CONTROL_HEADER, &data[..length - CONTROL_HEADER])?;
+        let written = self.space.write(UserPointer::new(self.next), &header).and_then(|()| {
+            self.space.write_bytes(self.next + CONTROL_HEADER, &data[..length - CONTROL_HEADER])
+        });
+        if written.is_err() {
+            return;
+        }
         let used = whole.next_multiple_of(align_of::<usize>()).min(self.room);
         self.next += used;
         self.room -= used;
-        Ok(())
     }
 }
 
 /// Gives the caller descriptors for the files that came, as many as there is room to tell of.
-fn give_files(
-    caller: &Caller<'_>,
-    files: Vec<Arc<File>>,
-    flags: u32,
-    control: &mut Control<'_>,
-) -> Result<()> {
+fn give_files(caller: &Caller<'_>, files: Vec<Arc<File>>, flags: u32, control: &mut Control<'_>) {
     if files.is_empty() {
-        return Ok(());
+        return;
     }
     let close_on_exec = flags & net::MSG_CMSG_CLOEXEC != 0;
-    let most = control.room.saturating_sub(CONTROL_HEADER) / size_of::<i32>();
+    let room = control.room.saturating_sub(CONTROL_HEADER) / size_of::<i32>();
+    // Nobody is given a descriptor that he cannot be told of.
+    let can_tell =
+        control.space.clear(control.next, CONTROL_HEADER + room.min(files.len()) * size_of::<i32>());
+    let most = if room > 0 && can_tell.is_ok() { room } else { 0 };
     let mut numbers: Vec<u8> = Vec::new();
     let count = files.len();
     let mut left = files;
@@ -408,5 +411,7 @@ fn give_files(
     let mut unseen = Received::default();
     unseen.files = left;
     drop(unseen);
-    if numbers.is_empty() { Ok(()) } else { control.put(net::SCM_RIGHTS, &numbers) }
+    if !numbers.is_empty() {
+        control.put(net::SCM_RIGHTS, &numbers);
+    }
 }

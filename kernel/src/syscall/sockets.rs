@@ -8,7 +8,7 @@ use super::{
 use crate::{
     abi::{Errno, Result, Timeval, UserPointer, linux, net},
     fs::{
-        Descriptor, File, Kind, LastLink, OpenFlags, Walk,
+        Actor, Descriptor, File, Kind, LastLink, OpenFlags, Walk,
         naming::{self, Making},
         permission::Wanted,
         socket::{
@@ -248,8 +248,11 @@ pub async fn accept4(
     let file = open_socket(caller, descriptor)?;
     let socket = socket_of(&file)?;
     reserve::check()?;
+    // A connection stays where it is until there is a descriptor for it.
+    let (files, limit) = (caller.files()?, caller.task.limit(linux::RLIMIT_NOFILE));
+    let accept = || files.must_have_room(limit).and_then(|()| socket.accept());
     let timeout = socket.options().receive_timeout;
-    let accepted = unless_waiting(caller, &file, socket.changed(), timeout, || socket.accept()).await?;
+    let accepted = unless_waiting(caller, &file, socket.changed(), timeout, accept).await?;
     if pointer != 0 {
         tell_address(caller, &accepted.peer_address()?, pointer, length)?;
     }
@@ -327,7 +330,7 @@ pub fn setsockopt(
         return Ok(0);
     }
     let value: i32 = caller.space.read(value)?;
-    let buffer = |least: usize| (value.max(0) as usize).saturating_mul(2).clamp(least, MOST_BUFFER);
+    let buffer = |least: usize| (value as u32 as usize).saturating_mul(2).clamp(least, MOST_BUFFER);
     match option {
         net::SO_PASSCRED => socket.set_options(|options| options.tells_senders = value != 0),
         option if WITHOUT_EFFECT.contains(&option) => socket.set_options(|options| {

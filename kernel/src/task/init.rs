@@ -21,7 +21,8 @@ use crate::{
     ns::{Credentials, Namespaces},
     time::{self, HostClock},
 };
-use alloc::{format, string::String, sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
+use core::fmt::{self, Display};
 
 /// Where init is looked for when nothing else was said.
 const USUAL: &[&str] = &["/init", "/sbin/init", "/bin/sh"];
@@ -107,10 +108,11 @@ fn slices(strings: &[Vec<u8>]) -> Vec<&[u8]> {
     strings.iter().map(Vec::as_slice).collect()
 }
 
-/// Who runs, in words, for a panic.
-pub fn describe_current() -> String {
-    match sched::current() {
-        Some(task) => format!("task {} ({})", task.id(), task.name()),
-        None => String::from("no task"),
-    }
+/// Who runs, in words, for a panic. Nothing is allocated for it: the heap may be what the panic came in.
+pub fn describe_current() -> impl Display {
+    let current = sched::current();
+    fmt::from_fn(move |out| match &current {
+        Some(task) => write!(out, "task {} ({})", task.id(), task.name()),
+        None => out.write_str("no task"),
+    })
 }

@@ -259,6 +259,18 @@ fn remapping(plan: &mut Plan) {
         munmap(address + PAGE, PAGE).step("munmap")?;
         refused("from a hole", mremap(address + PAGE, 1, 2, libc::MREMAP_MAYMOVE, 0), Errno::EFAULT)
     });
+    plan.case("what moves may be far more than memory, with pages here and there", move || {
+        const PAGES: usize = 1 << 32;
+        let (flags, reserved) = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, libc::MAP_NORESERVE);
+        let place = |protection| mmap(0, PAGES * PAGE, protection, PRIVATE | ANONYMOUS | reserved, -1, 0);
+        let (source, target) = (place(READ | WRITE).step("mmap")?, place(NONE).step("mmap")?);
+        let touched = (0..100).chain([PAGES / 3, PAGES / 2 - 1, PAGES / 2, PAGES - 1]);
+        touched.clone().for_each(|page| put(source + page * PAGE, 1 + page as u8 % 99));
+        equal("mremap", mremap(source, PAGES, PAGES, flags, target), Ok(target))?;
+        touched.clone().try_for_each(|page| equal("byte", get(target + page * PAGE), 1 + page as u8 % 99))?;
+        reading_is("where nothing was", target + 1000 * PAGE, Touch::Fine)?;
+        munmap(target, PAGES * PAGE).step("munmap").map(|_| ())
+    });
 }
 
 fn advice(plan: &mut Plan) {

@@ -65,6 +65,33 @@ fn files(plan: &mut Plan) {
         reading_is("the second page of the longer file", address + PAGE, Touch::Fine)?;
         reading_is("the third", address + 2 * PAGE, BUS)
     });
+    plan.case("what a file loses is gone from its mappings, and what it gets instead is seen", || {
+        let temporary = Temporary::with("cut", &[b'a'; 4 * PAGE], 0o644)?;
+        let descriptor = Descriptor::open(&temporary.0, libc::O_RDWR)?;
+        let shared = mmap(0, 4 * PAGE, READ | WRITE, SHARED, descriptor.0, 0).step("mmap")?;
+        let private = mmap(0, 4 * PAGE, READ, PRIVATE, descriptor.0, 0).step("mmap")?;
+        let at_file = |offset: usize| {
+            let mut byte = [0u8];
+            call!(libc::SYS_pread64, descriptor.0, &mut byte, 1usize, offset).step("pread64").map(|_| byte[0])
+        };
+        (0..4).for_each(|page| put(shared + page * PAGE, b'b' + get(private + page * PAGE) - b'a'));
+        call!(libc::SYS_ftruncate, descriptor.0, 2 * PAGE).step("ftruncate")?;
+        refused(
+            "behind the end",
+            call!(libc::SYS_write, descriptor.0, shared + 2 * PAGE, 1usize),
+            Errno::EFAULT,
+        )?;
+        call!(libc::SYS_ftruncate, descriptor.0, 4 * PAGE).step("ftruncate")?;
+        let hole = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        call!(libc::SYS_fallocate, descriptor.0, hole, 0, PAGE).step("fallocate")?;
+        for page in [0, 2, 3] {
+            equal("shared", get(shared + page * PAGE), 0)?;
+            equal("private", get(private + page * PAGE), 0)?;
+            put(shared + page * PAGE, b'c');
+            equal("file", at_file(page * PAGE)?, b'c')?;
+        }
+        equal("what was not lost", (get(shared + PAGE), at_file(PAGE)?), (b'b', b'b'))
+    });
     plan.case("a mapping outlives the file's name and descriptor", || {
         let temporary = Temporary::with("gone", &[b'q'; PAGE], 0o644)?;
         let descriptor = Descriptor::open(&temporary.0, libc::O_RDONLY)?;

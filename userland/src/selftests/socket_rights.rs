@@ -113,6 +113,15 @@ fn files_in_messages(plan: &mut Plan) {
         equal("flags", message.flags, libc::MSG_CTRUNC)?;
         equal("files", message.files().len(), 1)?;
         equal("after", receive(&other, 100, 0), Ok(b"after".to_vec()))?;
+        let (another_end, write_end) = process::pipe()?;
+        send_with(&one, b"nowhere", &rights(&[write_end])).step("sendmsg")?;
+        process::close(write_end);
+        let mut byte = 0u8;
+        let vector = [&raw mut byte as usize, 1];
+        let mut header = [0, 0, vector.as_ptr() as usize, 1, 8, 100, 0];
+        equal("bytes", call!(libc::SYS_recvmsg, other.0, &mut header, 0), Ok(1))?;
+        equal("no room for control information", header[6] as i32, libc::MSG_CTRUNC)?;
+        equal("closed", Descriptor(another_end).read_to_end().step("read")?, Vec::new())?;
         equal("all closed", Descriptor(read_end).read_to_end().step("read")?, Vec::new())
     });
     plan.case("a read closes the files; so does the end of the socket", || {

@@ -276,7 +276,29 @@ fn messages(plan: &mut Plan) {
         drop(one);
         refused("receive", receive(&other, 10, libc::MSG_DONTWAIT), Errno::EAGAIN)?;
         refused("send", send(&other, b"x", 0), Errno::ECONNREFUSED)?;
-        refused("send again", send(&other, b"x", 0), Errno(libc::ENOTCONN))
+        refused("send again", send(&other, b"x", 0), Errno(libc::ENOTCONN))?;
+        let (one, other) = pair(libc::SOCK_DGRAM)?;
+        let number = one.0;
+        let waiting = Running::start(move || {
+            process::close(number);
+            while send(&other, &[0; 1000], libc::MSG_DONTWAIT).is_ok() {}
+            refused("waited", send(&other, b"x", 0), Errno::ECONNREFUSED)
+        })?;
+        time::sleep(20 * MILLISECOND);
+        drop(one);
+        waiting.finish()
+    });
+    plan.case("a message for which there is no memory is gone; bytes of a stream are not", || {
+        const NOWHERE: usize = 8;
+        for (kind, left) in [(STREAM, &b"lost"[..]), (PACKETS, b"kept"), (libc::SOCK_DGRAM, b"kept")] {
+            let (one, other) = pair(kind)?;
+            send(&one, b"lost", 0).step("send")?;
+            send(&one, b"kept", 0).step("send")?;
+            let got = call!(libc::SYS_recvfrom, other.0, NOWHERE, 4, 0, NONE, NONE);
+            refused("nowhere", got, Errno::EFAULT)?;
+            equal("the next", receive(&other, 4, 0), Ok(left.to_vec()))?;
+        }
+        Ok(())
     });
 }
 
@@ -361,9 +383,32 @@ fn connections(plan: &mut Plan) {
         bind(&server, &own_name("ends")).step("bind")?;
         listen(&server, 5).step("listen")?;
         connect(&client, &own_name("ends")).step("connect")?;
+        listen(&server, 0).step("listen")?;
+        let (name, number) = (own_name("ends"), server.0);
+        let waiting = Running::start(move || {
+            process::close(number);
+            refused("waited", connect(&socket(STREAM)?, &name), Errno::ECONNREFUSED)
+        })?;
+        time::sleep(20 * MILLISECOND);
         drop(server);
+        waiting.finish()?;
         refused("receive", receive(&client, 1, 0), Errno(libc::ECONNRESET))?;
         refused("connect", connect(&socket(STREAM)?, &own_name("ends")), Errno::ECONNREFUSED)
+    });
+    plan.case("a connection for which there is no descriptor can be accepted later", || {
+        let (server, client) = (socket(STREAM | libc::SOCK_NONBLOCK)?, socket(STREAM)?);
+        bind(&server, &own_name("full")).step("bind")?;
+        listen(&server, 1).step("listen")?;
+        connect(&client, &own_name("full")).step("connect")?;
+        let limit = |most: i32| {
+            call!(libc::SYS_setrlimit, libc::RLIMIT_NOFILE, &[most as u64, 1024]).step("setrlimit")
+        };
+        limit(client.0 + 1)?;
+        refused("accept", accept(&server).map(|_| ()), Errno(libc::EMFILE))?;
+        limit(client.0 + 2)?;
+        accept(&server).step("accept")?;
+        limit(client.0 + 1)?;
+        refused("nobody waits", accept(&server).map(|_| ()), Errno(libc::EMFILE))
     });
 }
 

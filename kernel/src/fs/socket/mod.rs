@@ -41,7 +41,7 @@ use message::Message;
 use name::{Address, Key};
 
 pub use message::Identity;
-pub use rights::{MOST_IN_MESSAGE, Rights, descriptor_closed};
+pub use rights::{MOST_IN_MESSAGE, Rights, collect, descriptor_closed};
 
 /// How a socket transfers, socket(2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -327,6 +327,16 @@ impl FileOperations for Socket {
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.changed)
+    }
+
+    /// Who waits to connect holds the socket: it is told now, and so are those who were not accepted.
+    fn closed(&self) {
+        let mut state = self.state.lock();
+        let Role::Listening { .. } = state.role else { return };
+        let role = core::mem::replace(&mut state.role, Role::Alone);
+        drop(state);
+        drop(role);
+        self.changed.wake_all();
     }
 
     fn control(

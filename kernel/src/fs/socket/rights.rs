@@ -115,17 +115,17 @@ pub fn close(files: Vec<Arc<File>>) {
     collect();
 }
 
-/// A descriptor of a file was closed. The file is given, so that it is let go before others are looked at.
-pub fn descriptor_closed(file: Arc<File>) {
-    let is_socket = IN_FLIGHT.load(Relaxed) > 0 && socket_of(&file).is_some();
+/// A descriptor of a file was closed. The file is given, so that it is let go before others are looked at: tells whether
+/// they are to be, by [`collect`].
+pub fn descriptor_closed(file: Arc<File>) -> bool {
+    let flies = IN_FLIGHT.load(Relaxed) > 0 && SOCKETS.lock().contains_key(&key(&file));
     drop(file);
-    if is_socket {
-        collect();
-    }
+    // What is held only by the messages of one that ends is seen to as these end.
+    flies
 }
 
 /// Takes the messages of all sockets that only messages of such sockets hold.
-fn collect() {
+pub fn collect() {
     let flying: Vec<_> =
         SOCKETS.lock().values().filter_map(|(file, messages)| Some((file.upgrade()?, *messages))).collect();
     // One reference is the list's own.
@@ -157,6 +157,8 @@ fn collect() {
         for_each_queue(file, &mut |socket| lost.extend(socket.take_messages()));
     }
     drop(suspects);
+    // All at once: each list that is closed is followed by a search like this one.
+    close(lost.into_iter().filter_map(|message| message.rights).flat_map(Rights::land).collect());
 }
 
 /// A socket's own messages, and those to connections that it has not accepted yet.

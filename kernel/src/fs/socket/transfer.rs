@@ -220,8 +220,8 @@ impl State {
     ) -> Result<()> {
         let Some(message) = self.messages.front() else { return Ok(()) };
         received.whole = message.rest().len();
-        received.length =
-            if received.whole > 0 && into.remaining() > 0 { into.put(message.rest())? } else { 0 };
+        let put = if received.whole > 0 && into.remaining() > 0 { into.put(message.rest()) } else { Ok(0) };
+        received.length = *put.as_ref().unwrap_or(&0);
         received.sender = Some(message.sender);
         received.source = Some(message.source.clone());
         if peek {
@@ -229,7 +229,8 @@ impl State {
         } else {
             *rights = self.remove_first().and_then(|message| message.rights);
         }
-        Ok(())
+        // A message that could not be put where it was to go is gone all the same.
+        put.map(|_| ())
     }
 
     /// Goes on from one message to the next, until one that carries files; or, if senders are told, is another's.

@@ -94,32 +94,29 @@ impl Contents {
         }
     }
 
-    /// Sets the length: what is beyond is lost, what is new is zero. Errors: EFBIG.
-    pub fn truncate(&self, length: u64) -> Result<()> {
+    /// Sets the length: what is beyond is lost, what is new is zero. Gives the pages lost, which may be mapped. Errors: EFBIG.
+    pub fn truncate(&self, length: u64) -> Result<BTreeMap<u64, PageRef>> {
         if length > LONGEST {
             return Err(Errno::EFBIG.because("a file has at most 2^63 bytes"));
         }
         let mut inner = self.inner.lock();
+        let mut gone = BTreeMap::new();
         if length < inner.length {
             let (index, within) = split(length);
-            let gone = inner.pages.split_off(&(index + u64::from(within > 0)));
+            gone = inner.pages.split_off(&(index + u64::from(within > 0)));
             if within > 0
                 && let Some(last) = inner.pages.get(&index)
             {
                 zero(last, within, PAGE_SIZE);
             }
             self.account.return_pages(gone.len());
-            inner.length = length;
-            drop(inner);
-            drop(gone);
-        } else {
-            inner.length = length;
         }
-        Ok(())
+        inner.length = length;
+        Ok(gone)
     }
 
-    /// Makes a hole; the length stays.
-    pub fn punch(&self, start: u64, end: u64) {
+    /// Makes a hole; the length stays. Gives the pages lost, which may be mapped.
+    pub fn punch(&self, start: u64, end: u64) -> BTreeMap<u64, PageRef> {
         let mut inner = self.inner.lock();
         let (first, first_within) = split(start);
         let (last, last_within) = split(end);
@@ -137,13 +134,13 @@ impl Contents {
         }
         let whole = start.div_ceil(PAGE)..end / PAGE;
         if whole.is_empty() {
-            return;
+            return BTreeMap::new();
         }
         let mut gone = inner.pages.split_off(&whole.start);
         let mut kept = gone.split_off(&whole.end);
         inner.pages.append(&mut kept);
         self.account.return_pages(gone.len());
-        drop(inner);
+        gone
     }
 
     /// Makes every page of a range present, or none, fallocate(2). Errors: ENOSPC, ENOMEM.

@@ -50,8 +50,8 @@ impl PageSource for Mapping {
     }
 
     fn identity(&self) -> Identity {
-        let metadata = self.file.path().inode().metadata();
-        Identity { device: metadata.device.encode(), inode: metadata.number }
+        let node = self.file.operations_as::<Node>();
+        node.expect("a mapping is of a file that has contents").identity()
     }
 
     fn write_name(&self, into: &mut dyn fmt::Write) -> fmt::Result {

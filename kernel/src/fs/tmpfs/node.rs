@@ -19,7 +19,9 @@ use crate::{
     arch::PAGE_SIZE,
     mm::{
         PageSource,
+        source::Identity,
         user::{Destination, Source},
+        withdrawal::withdraw,
     },
     sync::SpinLock,
 };
@@ -149,6 +151,11 @@ impl Node {
         }
     }
 
+    /// What mappings know it by.
+    pub(super) fn identity(&self) -> Identity {
+        Identity { device: self.account.device.encode(), inode: self.number }
+    }
+
     /// How many bytes of a write at `offset` the limits allow. Errors: EFBIG.
     fn allowed_length(&self, call: &Call<'_>, offset: u64, wanted: usize) -> Result<usize> {
         let length = self.contents()?.length();
@@ -230,7 +237,7 @@ impl Inode for Node {
     fn truncate(&self, length: u64) -> Result<()> {
         let contents = self.contents()?;
         self.seals.may_resize(contents.length(), length)?;
-        contents.truncate(length)?;
+        withdraw(self.identity(), &contents.truncate(length)?);
         self.touch(true);
         Ok(())
     }
@@ -337,7 +344,7 @@ impl FileOperations for Node {
             }
             linux::FALLOC_FL_KEEP_SIZE => contents.fill(offset, end)?,
             mode if mode == linux::FALLOC_FL_KEEP_SIZE | linux::FALLOC_FL_PUNCH_HOLE => {
-                contents.punch(offset, end)
+                withdraw(self.identity(), &contents.punch(offset, end));
             }
             _ => return Err(Errno::EOPNOTSUPP.because("fallocate makes or removes space, no more")),
         }

@@ -41,8 +41,8 @@ fn apply(contents: &Contents, step: &Step) {
                 contents.extend_to(offset + index as u64 + 1);
             }
         }
-        Step::Truncate(length) => contents.truncate(*length).unwrap(),
-        Step::Punch { start, length } => contents.punch(*start, start + length),
+        Step::Truncate(length) => drop(contents.truncate(*length).unwrap()),
+        Step::Punch { start, length } => drop(contents.punch(*start, start + length)),
         Step::Fill { start, length } => contents.fill(*start, start + length).unwrap(),
     }
 }
