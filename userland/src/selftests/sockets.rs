@@ -278,10 +278,10 @@ fn messages(plan: &mut Plan) {
         refused("send", send(&other, b"x", 0), Errno::ECONNREFUSED)?;
         refused("send again", send(&other, b"x", 0), Errno(libc::ENOTCONN))?;
         let (one, other) = pair(libc::SOCK_DGRAM)?;
+        while send(&other, &[0; 1000], libc::MSG_DONTWAIT).is_ok() {}
         let number = one.0;
         let waiting = Running::start(move || {
             process::close(number);
-            while send(&other, &[0; 1000], libc::MSG_DONTWAIT).is_ok() {}
             refused("waited", send(&other, b"x", 0), Errno::ECONNREFUSED)
         })?;
         time::sleep(20 * MILLISECOND);
