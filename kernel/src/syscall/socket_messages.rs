@@ -147,12 +147,16 @@ async fn sending<'a>(
         return Err(Errno::EOPNOTSUPP.because("there are no urgent bytes"));
     }
     let waits = may_wait(file) && flags & net::MSG_DONTWAIT == 0;
+    // Who waits for room does not keep the receiver: that it has ended is one thing to wait for.
+    let to = to.map(|to| Arc::downgrade(&to));
+    let gone = || Errno::ECONNREFUSED.because("the receiver has ended");
     let mut source = make()?;
     let mut done = 0;
     let mut attempt = || loop {
         if done == 0 {
             source = make()?;
         }
+        let to = to.as_ref().map(|to| to.upgrade().ok_or_else(gone)).transpose()?;
         match socket.send(to.as_ref(), extras.sender, &mut source, &mut extras.rights) {
             Ok(count) => {
                 done += count;

@@ -108,6 +108,19 @@ fn datagrams(plan: &mut Plan) {
         refused("listen", listen(&other, 1), Errno::EOPNOTSUPP)?;
         refused("accept", accept(&other).map(|_| ()), Errno::EOPNOTSUPP)
     });
+    plan.case("who waits to send to a name learns that nobody has it any more", || {
+        let name = own_name("ends");
+        let (server, client) = (named(DATAGRAMS, &name)?, socket(DATAGRAMS)?);
+        while send_to(&client, b"x", &name, libc::MSG_DONTWAIT).is_ok() {}
+        let number = server.0;
+        let waiting = Running::start(move || {
+            process::close(number);
+            refused("waited", send_to(&client, b"x", &name, 0), Errno::ECONNREFUSED)
+        })?;
+        time::sleep(20 * MILLISECOND);
+        drop(server);
+        waiting.finish()
+    });
     plan.case("one who hears everybody gets so many datagrams, and then senders wait", || {
         let most: usize = file::read("/proc/sys/net/unix/max_dgram_qlen")
             .ok()
