@@ -67,6 +67,7 @@ impl FileTable {
     }
 
     /// The open file, for doing something with it. Errors: EBADF, also for one opened with O_PATH.
+    #[inline(always)]
     pub fn get(&self, descriptor: Descriptor) -> Result<Arc<File>> {
         let slots = self.slots.lock();
         let slot = slots.get(descriptor.index()?).and_then(Option::as_ref).ok_or_else(closed)?;

@@ -190,6 +190,8 @@ pub enum Positions {
 pub struct File {
     path: Path,
     operations: Arc<dyn FileOperations>,
+    /// What the operations say of that, which is always the same.
+    positions: Positions,
     /// Access mode and status flags; the latter change, fcntl(2) F_SETFL.
     flags: AtomicU32,
     /// Taken around a whole read or write, so those of two threads do not overlap, as POSIX asks. Address spaces and the
@@ -232,6 +234,7 @@ impl File {
         let kept = flags.difference(OpenFlags::ONLY_WHILE_OPENING).bits();
         Arc::new(Self {
             path,
+            positions: operations.positions(),
             operations,
             flags: AtomicU32::new(kept),
             position: SpinLock::new(0),
@@ -288,11 +291,13 @@ impl File {
     }
 
     /// read(2). Errors: EBADF when it is not open for reading; else as the object says.
+    #[inline(always)]
     pub fn read(&self, actor: &dyn Actor, into: &mut Destination<'_>) -> Result<usize> {
         self.read_again(actor, None, into)
     }
 
     /// The same, tried anew by who has waited since some moment (host monotonic nanoseconds).
+    #[inline(always)]
     pub fn read_again(
         &self,
         actor: &dyn Actor,
@@ -300,12 +305,22 @@ impl File {
         into: &mut Destination<'_>,
     ) -> Result<usize> {
         self.must_be_readable()?;
-        if self.operations.positions() == Positions::None {
+        if self.positions == Positions::None {
             return self.operations.read(Call { waiting_since, ..self.call(actor, 0) }, into);
         }
+        self.read_on(actor, waiting_since, into)
+    }
+
+    /// Reads where the last read has ended.
+    fn read_on(
+        &self,
+        actor: &dyn Actor,
+        waiting_since: Option<i64>,
+        into: &mut Destination<'_>,
+    ) -> Result<usize> {
         let mut position = self.position.lock();
         let count = self.operations.read(Call { waiting_since, ..self.call(actor, *position) }, into)?;
-        if self.operations.positions() != Positions::Ignored {
+        if self.positions != Positions::Ignored {
             *position += count as u64;
         }
         Ok(count)
@@ -319,14 +334,20 @@ impl File {
     }
 
     /// write(2). Errors: EBADF when it is not open for writing; else as the object says.
+    #[inline(always)]
     pub fn write(&self, actor: &dyn Actor, from: &mut Source<'_>) -> Result<usize> {
         self.must_be_writable()?;
-        if self.operations.positions() == Positions::None {
+        if self.positions == Positions::None {
             return self.operations.write(self.call(actor, 0), from);
         }
+        self.write_on(actor, from)
+    }
+
+    /// Writes where the last write has ended.
+    fn write_on(&self, actor: &dyn Actor, from: &mut Source<'_>) -> Result<usize> {
         let mut position = self.position.lock();
         let count = self.operations.write(self.call(actor, *position), from)?;
-        match self.operations.positions() {
+        match self.positions {
             // Who appends is where the end is.
             Positions::Some if self.flags().contains(OpenFlags::APPEND) => {
                 *position = self.operations.length().unwrap_or(*position);
@@ -358,7 +379,7 @@ impl File {
 
     /// Errors: ESPIPE.
     pub fn must_have_read_positions(&self) -> Result<()> {
-        match self.operations.positions() {
+        match self.positions {
             Positions::None => Err(Errno::ESPIPE.because("a stream cannot be read at a position")),
             Positions::Some | Positions::Ignored | Positions::ReadOnly => Ok(()),
         }
@@ -366,7 +387,7 @@ impl File {
 
     /// Errors: ESPIPE.
     pub fn must_have_write_positions(&self) -> Result<()> {
-        match self.operations.positions() {
+        match self.positions {
             Positions::Some | Positions::Ignored => Ok(()),
             Positions::None | Positions::ReadOnly => {
                 Err(Errno::ESPIPE.because("this object cannot be written at a position"))
@@ -392,7 +413,7 @@ impl File {
 
     /// lseek(2): the new position. Errors: ESPIPE on a stream; EINVAL for one below 0; ENXIO for data beyond the end.
     pub fn seek(&self, offset: i64, base: SeekBase) -> Result<u64> {
-        match self.operations.positions() {
+        match self.positions {
             Positions::None => return Err(Errno::ESPIPE.because("a stream has no position")),
             Positions::Ignored => return Ok(0),
             Positions::Some | Positions::ReadOnly => {}

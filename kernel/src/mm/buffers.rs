@@ -73,6 +73,16 @@ impl<'a> Cursor<'a> {
         mut act: impl FnMut(&PageRef, usize, core::ops::Range<usize>),
     ) -> Result<usize> {
         let length = length.min(self.remaining);
+        // Nearly always it is part of one buffer, and of one page.
+        if length <= self.current.length
+            && let Some(()) =
+                self.space.at_hand(self.current.base, length, access, |page, at| act(page, at, 0..length))
+        {
+            self.current.base += length;
+            self.current.length -= length;
+            self.remaining -= length;
+            return Ok(length);
+        }
         let mut done = 0;
         while done < length {
             if self.current.length == 0 {

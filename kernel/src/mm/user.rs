@@ -133,7 +133,7 @@ impl AddressSpace {
     /// Hands `act` the page in which some bytes lie, and where in it, if they lie in one that was looked up lately: then
     /// nothing needs to be walked, or checked.
     #[inline(always)]
-    fn at_hand<R>(
+    pub(super) fn at_hand<R>(
         &self,
         address: usize,
         length: usize,

@@ -35,9 +35,6 @@ impl Waiters {
     }
 }
 
-/// So many places stay allocated where nobody waits: who waits often then takes and gives back no memory.
-const FEW: usize = 4;
-
 /// How much has happened at a queue: for those who want to be told of what is new, and not of what is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct News {
@@ -81,15 +78,15 @@ impl WaitQueue {
         if waiters.wakers.is_empty() {
             return;
         }
-        let mut woken = core::mem::take(&mut waiters.wakers);
-        drop(waiters);
-        woken.drain(..).for_each(|(_, waker)| waker.wake());
-        if woken.capacity() <= FEW {
-            let mut waiters = self.waiters.lock();
-            if waiters.wakers.capacity() == 0 {
-                core::mem::swap(&mut waiters.wakers, &mut woken);
-            }
+        // Nearly always it is one.
+        if waiters.wakers.len() == 1 {
+            let woken = waiters.wakers.pop();
+            drop(waiters);
+            return woken.into_iter().for_each(|(_, waker)| waker.wake());
         }
+        let woken = core::mem::take(&mut waiters.wakers);
+        drop(waiters);
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     /// How much has happened.

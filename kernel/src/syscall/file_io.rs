@@ -15,7 +15,10 @@ use crate::{
         user::{Destination, IoVector, Source},
     },
     sync::WaitQueue,
-    task::{Task, wait},
+    task::{
+        Task,
+        wait::{self, Waiting, unless_again},
+    },
     time::{self, HostClock, events::Deadline},
 };
 use alloc::sync::Arc;
@@ -28,6 +31,7 @@ enum Buffers {
 }
 
 impl Buffers {
+    #[inline(always)]
     fn destination(self, space: &AddressSpace) -> Result<Destination<'_>> {
         match self {
             Self::One { address, length } => Destination::user(space, address, length),
@@ -53,14 +57,6 @@ pub fn may_wait(file: &File) -> bool {
     !file.flags().contains(OpenFlags::NON_BLOCKING) && file.wait_queue().is_some()
 }
 
-/// For a wait: no outcome yet.
-pub fn unless_again<T>(result: Result<T>) -> Option<Result<T>> {
-    match result {
-        Err(Errno::EAGAIN) => None,
-        other => Some(other),
-    }
-}
-
 /// Waits on a queue as [`wait::on`] does, at most so many nanoseconds.
 ///
 /// Errors: EAGAIN when time is up; ERESTARTSYS when a signal came, EINTR where a call made again would wait again.
@@ -71,7 +67,7 @@ pub async fn patiently<T>(
     timeout: Option<i64>,
     attempt: impl FnMut() -> Option<T>,
 ) -> Result<T> {
-    let Some(timeout) = timeout else { return wait::on(task, user, queue, attempt).await };
+    let Some(timeout) = timeout else { return wait::on(task, user, queue, None, attempt).await };
     let deadline = Deadline::Monotonic(time::now(HostClock::Monotonic).saturating_add(timeout));
     match wait::until(task, user, Some(deadline), queue.until(attempt)).await {
         Ok(outcome) => outcome.ok_or_else(|| Errno::EAGAIN.because("the socket's timeout has passed")),
@@ -188,13 +184,20 @@ pub fn read_now(
 ) -> Result<usize> {
     let file = caller.file(descriptor)?;
     file.must_be_readable()?;
-    match file.read(caller.task, &mut Destination::user(&caller.space, address, length)?) {
-        Err(Errno::EAGAIN) if may_wait(&file) => Err(Errno::WOULD_WAIT),
-        other => other,
+    let seen = file.wait_queue().map(WaitQueue::news);
+    match (file.read(caller.task, &mut Destination::user(&caller.space, address, length)?), seen) {
+        (Err(Errno::EAGAIN), Some(seen)) if !file.flags().contains(OpenFlags::NON_BLOCKING) => {
+            if !file.operations().can_lose_patience() && timeouts(&file)[0].is_none() {
+                let buffer = IoVector { base: address, length };
+                caller.waiting = Some(Waiting::Reading { file, seen, buffer });
+            }
+            Err(Errno::WOULD_WAIT)
+        }
+        (other, _) => other,
     }
 }
 
-/// read(2), after [`read_now`].
+/// read(2), after [`read_now`], from what may be waited for in other ways.
 pub async fn read(
     caller: &mut Caller<'_>,
     descriptor: Descriptor,

@@ -7,6 +7,7 @@ use crate::{
     task::{
         futex::{self, ANY, Word, robust},
         table,
+        wait::Waiting,
     },
     time::{HostClock, events::Deadline},
 };
@@ -51,9 +52,12 @@ pub fn futex_now(
     let shared = operation & PRIVATE == 0;
     let word = Word { address, shared };
     let second = Word { address: second_address, shared };
+    let waits_for_ever = second_count == 0;
     let (first_count, second_count) = (value as i32, second_count as i32);
     let space = &caller.space;
     match operation & !PRIVATE {
+        linux::FUTEX_WAIT if waits_for_ever => wait_for_ever(caller, word, value, ANY),
+        linux::FUTEX_WAIT_BITSET if waits_for_ever => wait_for_ever(caller, word, value, third),
         linux::FUTEX_WAKE => futex::wake(space, word, first_count, ANY),
         linux::FUTEX_WAKE_BITSET => futex::wake(space, word, first_count, third),
         linux::FUTEX_REQUEUE => futex::requeue(space, word, second, first_count, second_count, None),
@@ -69,7 +73,15 @@ pub fn futex_now(
     }
 }
 
-/// futex(2), the operations that may wait.
+/// Without a time-out, waiting takes no more than a place.
+#[inline(always)]
+fn wait_for_ever(caller: &mut Caller<'_>, word: Word, expected: u32, bitset: u32) -> Result<usize> {
+    let place = futex::Place::take(caller, word, expected, bitset)?;
+    caller.waiting = Some(Waiting::Futex(place));
+    Err(Errno::WOULD_WAIT)
+}
+
+/// futex(2), the operations that may wait, in other ways.
 ///
 /// Errors, in this order: EFAULT and EINVAL for the time; ENOSYS; then those of the operation.
 pub async fn futex(
@@ -126,6 +138,17 @@ pub struct WaitedWord {
     reserved: u32,
 }
 
+impl WaitedWord {
+    /// The word, and what it should say. Errors: EFAULT, EINVAL.
+    fn read(caller: &Caller<'_>, from: UserPointer<Self>) -> Result<(Word, u32)> {
+        let waited = caller.space.read(from)?;
+        if waited.reserved != 0 {
+            return Err(Errno::EINVAL.because("what is reserved is zero"));
+        }
+        Ok((sized_word(waited.address, waited.flags, &[waited.value])?, waited.value as u32))
+    }
+}
+
 /// The word that these flags mean: 32 bits wide, private or not; there are no others.
 ///
 /// Errors: EINVAL for other flags, or a value that such a word cannot have.
@@ -168,11 +191,8 @@ pub async fn futex_waitv(
     }
     let deadline = chosen_deadline(caller, time, clock)?;
     let mut words = Vec::with_capacity(count as usize);
-    for waited in caller.space.read_array(list, count as usize)? {
-        if waited.reserved != 0 {
-            return Err(Errno::EINVAL.because("what is reserved is zero"));
-        }
-        words.push((sized_word(waited.address, waited.flags, &[waited.value])?, waited.value as u32));
+    for index in 0..count as usize {
+        words.push(WaitedWord::read(caller, list.element(index))?);
     }
     futex::wait_for_any(caller, &words, deadline).await
 }
@@ -206,6 +226,26 @@ pub async fn futex_wait(
     let word = sized_word(address, flags, &[value, mask])?;
     let deadline = chosen_deadline(caller, time, clock)?;
     futex::wait(caller, word, value as u32, mask as u32, deadline).await
+}
+
+/// futex_requeue(2): FUTEX_CMP_REQUEUE, by a description of the two words.
+/// Errors: EINVAL, also when one is private and the other is not; EFAULT; EAGAIN when the first word does not say what is expected.
+pub fn futex_requeue(
+    caller: &mut Caller<'_>,
+    words: UserPointer<WaitedWord>,
+    flags: u32,
+    wake: i32,
+    requeue: i32,
+) -> Result<usize> {
+    if flags != 0 || words.is_null() {
+        return Err(Errno::EINVAL.because("two words are given, and no flags but theirs"));
+    }
+    let [from, to] = [words.element(0), words.element(1)].map(|word| WaitedWord::read(caller, word));
+    let ((from, expected), (to, _)) = (from?, to?);
+    if from.shared != to.shared {
+        return Err(Errno::EINVAL.because("waiters are moved between words of one kind"));
+    }
+    futex::requeue(&caller.space, from, to, wake, requeue, Some(expected))
 }
 
 /// set_robust_list(2). Errors: EINVAL for a head of another size.

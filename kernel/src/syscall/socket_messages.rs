@@ -3,7 +3,7 @@
 use super::{
     Caller,
     descriptors::install,
-    file_io::{may_wait, patiently, unless_again},
+    file_io::{may_wait, patiently},
     sockets::{Shown, address, find, open_socket, socket_of},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         user::{Destination, IoVector, Source},
     },
     ns::Capability,
-    task::table,
+    task::{table, wait::unless_again},
 };
 use alloc::{sync::Arc, vec::Vec};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

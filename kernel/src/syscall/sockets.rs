@@ -3,7 +3,7 @@
 use super::{
     Caller,
     descriptors::{install, install_pair},
-    file_io::{may_wait, patiently, unless_again},
+    file_io::{may_wait, patiently},
 };
 use crate::{
     abi::{Errno, Result, Timeval, UserPointer, linux, net},
@@ -19,6 +19,7 @@ use crate::{
     mm::reserve,
     ns::{Credentials, credentials::OVERFLOW_ID},
     sync::WaitQueue,
+    task::wait::unless_again,
 };
 use alloc::{sync::Arc, vec::Vec};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

@@ -309,7 +309,7 @@ table! {
     199 fremovexattr now attributes::fsetxattr, 1, "EOPNOTSUPP";
     200 tkill now signals::tkill, 2, "";
     201 time now clocks::time, 1, "";
-    202 futex now futex::futex_now | futex::futex, 6, "no priority is inherited; who came first is woken first";
+    202 futex now futex::futex_now | futex::futex, 6, "";
     203 sched_setaffinity now scheduling::sched_setaffinity, 3, "";
     204 sched_getaffinity now scheduling::sched_getaffinity, 3, "";
     213 epoll_create now epoll::epoll_create, 1, "";
@@ -402,6 +402,7 @@ table! {
     452 fchmodat2 now metadata::fchmodat2, 4, "";
     454 futex_wake now futex::futex_wake, 4, "";
     455 futex_wait wait futex::futex_wait, 6, "";
+    456 futex_requeue now futex::futex_requeue, 4, "";
 }
 
 #[cfg(test)]

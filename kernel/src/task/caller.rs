@@ -4,7 +4,10 @@
 //! arguments say whether it depends on who calls. (A global `current` is shorter to write, and is how a clock in the
 //! depths of a kernel comes to depend on the task that happens to run.)
 
-use super::{Task, wait};
+use super::{
+    Task,
+    wait::{self, Waiting},
+};
 use crate::{
     abi::{Errno, Result},
     arch::UserContext,
@@ -26,6 +29,8 @@ pub struct Caller<'a> {
     pub space: Arc<AddressSpace>,
     /// The clocks' count when it came. It is taken then in any case; clock_gettime(2) tells the time of that moment.
     pub came_at: u64,
+    /// What the first handler of a call leaves to be waited for, in place of a second handler.
+    pub waiting: Option<Waiting>,
 }
 
 /// A task that calls has not exited, so this error cannot be seen; it is there in place of a panic.

@@ -10,7 +10,7 @@
 //! Nice values make slices longer, or have a task passed over for some rounds after a slice.
 //!
 //! Real-time programs that never wait leave others 50 ms of each second, as Linux' do: somebody has to be able to end
-//! them. A real-time task that waits for another of a lower rank lends it nothing: no priority is inherited.
+//! them. A task that holds a lock for which others wait has the highest of their ranks: [`inherit`].
 
 use super::{
     Task, attention,
@@ -51,6 +51,8 @@ pub struct Schedule {
     pub(super) next: SpinLock<Option<Arc<Task>>>,
     /// Its rank, and in the lower half for how many rounds it is passed over: one word, as it is 0 for most.
     standing: AtomicU32,
+    /// The rank that others lend it; 0 for none.
+    inherited: AtomicU32,
     /// Ticks it has had of its slice.
     ticks: AtomicU32,
     /// It is about to give the CPU up because it was told to, not because it has to wait.
@@ -70,7 +72,7 @@ impl Schedule {
         Self { standing: AtomicU32::new(policy.rank() << RANK_SHIFT), ..Self::default() }
     }
 
-    /// Its policy's rank.
+    /// Its policy's rank, or a higher one that it inherits.
     pub fn rank(&self) -> u32 {
         self.standing.load(Relaxed) >> RANK_SHIFT
     }
@@ -86,6 +88,16 @@ impl Schedule {
         self.standing.fetch_update(Relaxed, Relaxed, passed).is_ok()
     }
 
+    /// Whether it has its rank from others.
+    pub fn inherits(&self) -> bool {
+        self.inherited.load(Relaxed) != 0
+    }
+
+    fn set_standing(&self, policy: Policy, rounds: u32) {
+        let rank = policy.rank().max(self.inherited.load(Relaxed));
+        self.standing.store(rank << RANK_SHIFT | rounds, Relaxed);
+    }
+
     /// Counts a tick; true when that ends the slice.
     fn ends_slice(&self, policy: Policy) -> bool {
         let share = policy.share();
@@ -93,7 +105,7 @@ impl Schedule {
             return false;
         }
         self.ticks.store(0, Relaxed);
-        self.standing.store(policy.rank() << RANK_SHIFT | share.rounds_without, Relaxed);
+        self.set_standing(policy, share.rounds_without);
         true
     }
 
@@ -165,10 +177,20 @@ fn interrupt_current() {
 /// Brings a task's place in line with its policy, which has changed.
 pub fn policy_changed(task: &Task, policy: Policy) {
     let mut queue = QUEUE.lock();
-    task.schedule.standing.store(policy.rank() << RANK_SHIFT, Relaxed);
+    task.schedule.set_standing(policy, 0);
     queue.sort();
     drop(queue);
     interrupt_current();
+}
+
+/// Lends a task the rank of others, who wait for it; 0 takes back what was lent. Tells whether its rank has changed.
+pub fn inherit(task: &Task, rank: u32) -> bool {
+    let schedule = &task.schedule;
+    let before = schedule.rank();
+    if schedule.inherited.swap(rank, Relaxed) != rank {
+        policy_changed(task, task.policy());
+    }
+    schedule.rank() != before
 }
 
 /// Gives a new task its work, and the CPU when it is its turn.
@@ -201,7 +223,8 @@ pub fn turn_ends(task: &Task) -> Option<Place> {
         // While real-time tasks have to wait, the others have turns among themselves.
         Equal | Greater => {
             let policy = task.policy();
-            (policy.has_slices() && task.schedule.ends_slice(policy)).then_some(Place::Back)
+            let has_slices = policy.has_slices() && !task.schedule.inherits();
+            (has_slices && task.schedule.ends_slice(policy)).then_some(Place::Back)
         }
     }
 }
@@ -292,7 +315,10 @@ pub fn run() -> ! {
                 WAITING.fetch_sub(1, Relaxed);
                 poll(task);
             }
-            None => idle(),
+            None => {
+                drop(CURRENT.get().replace(None));
+                idle();
+            }
         }
     }
 }
@@ -301,7 +327,7 @@ fn poll(task: Arc<Task>) {
     SWITCHES.fetch_add(1, Relaxed);
     // Only from here on do wake-ups count for the next time.
     task.schedule.queued.store(false, Relaxed);
-    *CURRENT.get().lock() = Some(task.clone());
+    drop(CURRENT.get().replace(Some(task.clone())));
     task.schedule.running.store(true, Relaxed);
     task.cpu_time.resumed();
     task.process().alarms.resumed(&task);
@@ -330,7 +356,6 @@ fn poll(task: Arc<Task>) {
     task.cpu_time.paused();
     task.process().alarms.paused();
     task.schedule.running.store(false, Relaxed);
-    *CURRENT.get().lock() = None;
 }
 
 fn idle() {

@@ -118,7 +118,7 @@ impl Finished {
 
 async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
     if let Some(space) = task.space() {
-        let mut caller = Caller { task: &task, user: &mut user, space, came_at: 0 };
+        let mut caller = Caller { task: &task, user: &mut user, space, came_at: 0, waiting: None };
         loop {
             let pause = if clocksource::is_virtual() {
                 run::<S, VIRTUAL>(&mut caller)
@@ -127,7 +127,10 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
             };
             match pause {
                 Pause::Call { number } => {
-                    let result = encoded(S::wait(&mut caller, number).await);
+                    let result = encoded(match caller.waiting.take() {
+                        Some(waiting) => waiting.go_on(&mut caller).await,
+                        None => S::wait(&mut caller, number).await,
+                    });
                     let finished = Finished { number, result };
                     caller.user.set_result(result);
                     if needs_attention(&task, result) && !attend(&mut caller, Some(finished)).await {

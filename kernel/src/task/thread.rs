@@ -8,6 +8,7 @@ use super::{
     attention::Attention,
     cpu_time::{CpuTime, Times, Usage},
     execve::memory_limits,
+    futex,
     limits::Membership,
     name::Name,
     policy::Policy,
@@ -400,6 +401,17 @@ impl Task {
     pub fn set_policy(&self, policy: Policy) {
         *self.policy.lock() = policy;
         sched::policy_changed(self, policy);
+        futex::rank_changed(self);
+    }
+
+    /// Whom it runs before, as of now: those of a lower rank. Its own, or a higher one that it inherits.
+    pub fn rank(&self) -> u32 {
+        self.schedule.rank()
+    }
+
+    /// Its own rank.
+    pub fn own_rank(&self) -> u32 {
+        if self.schedule.inherits() { self.policy().rank() } else { self.rank() }
     }
 
     /// Says how the call that now fails with ERESTART_RESTARTBLOCK goes on if no handler runs.

@@ -5,11 +5,13 @@
 //! task really has to wait another one will run, so this is where its extended state is put away; a call that finds
 //! what it wants at once never pays for that.
 
-use super::{Task, run_queue::Place, sched};
+use super::{Caller, Task, futex, run_queue::Place, sched};
 use crate::{
     abi::{Errno, Result},
     arch::{UserContext, UserMode},
-    sync::WaitQueue,
+    fs::File,
+    mm::user::{Destination, IoVector},
+    sync::{News, WaitQueue},
     time::events::{self, Deadline},
 };
 use alloc::sync::Arc;
@@ -48,34 +50,102 @@ pub async fn until<F: Future>(
 }
 
 /// Like [`interruptible`], until what an object's queue tells of lets `attempt` give something. (The same as waiting for
-/// [`WaitQueue::until`], in one future instead of three.)
+/// [`WaitQueue::until`], in one future instead of three, and `attempt` is only made when there is something new.)
+///
+/// `seen`: how much had happened at the queue before the last attempt, if there was one.
 pub async fn on<T>(
     task: &Task,
     user: &mut UserContext,
     queue: &WaitQueue,
+    mut seen: Option<News>,
     mut attempt: impl FnMut() -> Option<T>,
 ) -> Result<T> {
     let mut registration = queue.registration();
-    let mut was_woken = false;
     poll_fn(|context| {
-        // Who has been woken mostly finds what it waited for, and then needs no new place.
-        if core::mem::replace(&mut was_woken, true)
-            && let Some(value) = attempt()
-        {
-            return Poll::Ready(Ok(value));
+        let mut is_registered = false;
+        loop {
+            let news = queue.news();
+            if seen.replace(news) != Some(news)
+                && let Some(value) = attempt()
+            {
+                return Poll::Ready(Ok(value));
+            }
+            if is_registered {
+                break;
+            }
+            // And look once more: what happens from here on wakes the task.
+            registration.renew(context.waker());
+            is_registered = true;
         }
-        // Register before looking: what happens in between then wakes us.
-        registration.renew(context.waker());
-        if let Some(value) = attempt() {
-            return Poll::Ready(Ok(value));
-        }
-        if task.interrupted() {
-            return Poll::Ready(Err(Errno::ERESTARTSYS));
-        }
-        user.park();
-        Poll::Pending
+        look(user, None, || task.interrupted())
     })
     .await
+}
+
+/// A wait that the first handler of a call leaves: one of those that many calls come to, and that take no future of the
+/// call's own.
+pub enum Waiting {
+    /// To be woken from this place: futex(2).
+    Futex(futex::Place),
+    /// To read something: read(2).
+    Reading {
+        /// From this file.
+        file: Arc<File>,
+        /// How much had happened to it before the first attempt.
+        seen: News,
+        /// The buffer in the program's memory.
+        buffer: IoVector,
+    },
+}
+
+impl Waiting {
+    /// Waits. Gives what the call does.
+    pub async fn go_on(self, caller: &mut Caller<'_>) -> Result<usize> {
+        let task = caller.task;
+        match self {
+            Self::Futex(mut place) => {
+                let woken = poll_fn(|_| {
+                    let found = if place.is_over() { Some(0) } else { None };
+                    look(caller.user, found, || task.interrupted())
+                });
+                match woken.await {
+                    // It may have been woken just now.
+                    Err(_) if place.leave() => Ok(0),
+                    outcome => outcome,
+                }
+            }
+            Self::Reading { file, seen, buffer } => {
+                let Some(queue) = file.wait_queue() else { return Err(Errno::EAGAIN) };
+                let space = &caller.space;
+                on(task, caller.user, queue, Some(seen), || {
+                    let into = Destination::user(space, buffer.base, buffer.length);
+                    unless_again(into.and_then(|mut into| file.read(task, &mut into)))
+                })
+                .await?
+            }
+        }
+    }
+}
+
+/// `None` for EAGAIN: to be tried again.
+pub fn unless_again<T>(result: Result<T>) -> Option<Result<T>> {
+    match result {
+        Err(Errno::EAGAIN) => None,
+        other => Some(other),
+    }
+}
+
+/// One look of a wait: gives what was found, or the interruption; else the CPU is about to go to another task.
+#[inline(always)]
+fn look<T>(user: &mut UserContext, found: Option<T>, interrupted: impl Fn() -> bool) -> Poll<Result<T>> {
+    match found {
+        Some(value) => Poll::Ready(Ok(value)),
+        None if interrupted() => Poll::Ready(Err(Errno::ERESTARTSYS)),
+        None => {
+            user.park();
+            Poll::Pending
+        }
+    }
 }
 
 /// Gives the CPU up for a turn, if another task could use it that this one does not outrank: sched_yield(2).
@@ -102,14 +172,11 @@ async fn unless<F: Future>(
 ) -> Result<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| {
-        if let Poll::Ready(value) = future.as_mut().poll(context) {
-            return Poll::Ready(Ok(value));
-        }
-        if interrupted() {
-            return Poll::Ready(Err(Errno::ERESTARTSYS));
-        }
-        user.park();
-        Poll::Pending
+        let found = match future.as_mut().poll(context) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        };
+        look(user, found, &interrupted)
     })
     .await
 }

@@ -304,6 +304,7 @@ struct WaitedWord {
 const U32_PRIVATE: u32 = 2 | 128;
 const FUTEX_WAKE2: i64 = 454;
 const FUTEX_WAIT2: i64 = 455;
+const FUTEX_REQUEUE2: i64 = 456;
 
 impl WaitedWord {
     fn new(word: &AtomicU32, value: u64) -> Self {
@@ -312,6 +313,43 @@ impl WaitedWord {
 }
 
 fn several(plan: &mut Plan) {
+    plan.case("futex_requeue wakes some and moves others, if all it is told makes sense", || {
+        let (from, to) = (AtomicU32::new(5), AtomicU32::new(0));
+        let words = || [WaitedWord::new(&from, 5), WaitedWord::new(&to, 9)];
+        let requeue = |words: &[WaitedWord; 2], flags: u32, wake: i32, requeue: i32| {
+            call!(FUTEX_REQUEUE2, words, flags, wake, requeue)
+        };
+        let changed = |change: fn(&mut [WaitedWord; 2])| {
+            let mut words = words();
+            change(&mut words);
+            requeue(&words, 0, 1, 1)
+        };
+        equal("nobody waits", requeue(&words(), 0, 1, 1), Ok(0))?;
+        refused("flags", requeue(&words(), 1, 1, 1), Errno::EINVAL)?;
+        refused("no words", call!(FUTEX_REQUEUE2, 0usize, 0, 1, 1), Errno::EINVAL)?;
+        refused("no memory", call!(FUTEX_REQUEUE2, 8usize, 0, 1, 1), Errno::EFAULT)?;
+        refused("less than none woken", requeue(&words(), 0, -1, 1), Errno::EINVAL)?;
+        refused("less than none moved", requeue(&words(), 0, 1, -1), Errno::EINVAL)?;
+        refused("another value", changed(|words| words[0].value = 6), Errno::EAGAIN)?;
+        refused("what is reserved", changed(|words| words[1].reserved = 1), Errno::EINVAL)?;
+        refused("another size", changed(|words| words[1].flags = 3), Errno::EINVAL)?;
+        refused("only one private", changed(|words| words[1].flags = 2), Errno::EINVAL)?;
+        refused("a value too large", changed(|words| words[1].value = 1 << 33), Errno::EINVAL)?;
+        thread::scope(|scope| -> Outcome {
+            let wait = || call!(libc::SYS_futex, from.as_ptr(), WAIT | PRIVATE, 5, 0usize, 0usize, 0);
+            let threads = [(); 4].map(|()| scope.spawn(wait));
+            time::sleep(2 * NAP);
+            let moved = requeue(&words(), 0, 1, 2);
+            let counts = [&to, &from].map(|word| {
+                call!(libc::SYS_futex, word.as_ptr(), WAKE | PRIVATE, i32::MAX, 0usize, 0usize, 0)
+            });
+            equal("woken and moved", moved, Ok(3))?;
+            equal("woken where they were moved to, and where they were", counts, [Ok(2), Ok(1)])?;
+            threads
+                .into_iter()
+                .try_for_each(|thread| equal("waited", thread.join().ok().step("a thread")?, Ok(0)))
+        })
+    });
     plan.case("futex_waitv tells which of several words was woken", || {
         let words = [const { AtomicU32::new(1) }; 5];
         for index in [3, 0, 4] {

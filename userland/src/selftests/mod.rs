@@ -21,6 +21,7 @@ mod file_contents;
 mod files;
 mod freezing;
 mod futex_locks;
+mod futex_priority;
 mod futex_time;
 pub mod helper;
 mod identities;
@@ -109,6 +110,7 @@ selftests! {
     sleeping
     futex_time
     futex_locks
+    futex_priority
     timer_files
     timers
     interval_timers

@@ -11,10 +11,10 @@ use crate::system::time::{self, MILLISECOND, SECOND};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Numbers that parents and children share.
-struct Shared(&'static [AtomicU64; 8]);
+pub(super) struct Shared(&'static [AtomicU64; 8]);
 
 impl Shared {
-    fn new() -> Result<Shared, Why> {
+    pub(super) fn new() -> Result<Shared, Why> {
         let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
         let address =
             super::memory::mmap(0, 4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0).step("mmap")?;
@@ -22,25 +22,34 @@ impl Shared {
         Ok(Shared(unsafe { &*(address as *const [AtomicU64; 8]) }))
     }
 
-    fn get(&self, index: usize) -> u64 {
+    pub(super) fn get(&self, index: usize) -> u64 {
         self.0[index].load(SeqCst)
     }
 
-    fn add(&self, index: usize) -> u64 {
+    pub(super) fn set(&self, index: usize, value: u64) {
+        self.0[index].store(value, SeqCst);
+    }
+
+    /// Where one of them is.
+    pub(super) fn address(&self, index: usize) -> *mut u64 {
+        self.0[index].as_ptr()
+    }
+
+    pub(super) fn add(&self, index: usize) -> u64 {
         self.0[index].fetch_add(1, SeqCst) + 1
     }
 }
 
-fn set_policy(policy: i32, priority: u32) -> Result<usize, Errno> {
+pub(super) fn set_policy(policy: i32, priority: u32) -> Result<usize, Errno> {
     call!(libc::SYS_sched_setscheduler, 0, policy, &priority)
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     time::read_by_call(libc::CLOCK_MONOTONIC).unwrap_or(0)
 }
 
 /// Binds this process to one CPU, and gives it this policy. Whatever goes wrong then ends by SIGALRM.
-fn alone(policy: i32, priority: u32) -> Outcome {
+pub(super) fn alone(policy: i32, priority: u32) -> Outcome {
     needs_root()?;
     call!(libc::SYS_alarm, 20u32)?;
     let mut mask = [0u64; 16];
@@ -54,7 +63,7 @@ fn alone(policy: i32, priority: u32) -> Outcome {
 }
 
 /// A child with this policy.
-fn child(policy: i32, priority: u32, work: impl FnOnce()) -> Result<Child, Errno> {
+pub(super) fn child(policy: i32, priority: u32, work: impl FnOnce()) -> Result<Child, Errno> {
     process::spawn(|| {
         // Whatever becomes of the case, nobody is left spinning.
         let _ = call!(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -70,7 +79,7 @@ fn child(policy: i32, priority: u32, work: impl FnOnce()) -> Result<Child, Errno
 }
 
 /// Ended and waited for when it is dropped.
-struct Child(i32);
+pub(super) struct Child(pub(super) i32);
 
 impl Drop for Child {
     fn drop(&mut self) {

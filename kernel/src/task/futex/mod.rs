@@ -6,12 +6,14 @@
 
 mod inheriting;
 mod operation;
+mod priority;
 mod queues;
 pub mod robust;
 mod several;
 
 pub use inheriting::{leave_to_heirs, lock, requeue_to_lock, unlock, wait_for_lock};
 pub use operation::Operation;
+pub use priority::rank_changed;
 pub use several::wait_for_any;
 
 use super::{Caller, serve::Restart};
@@ -25,10 +27,10 @@ use alloc::boxed::Box;
 use core::{
     future::poll_fn,
     sync::atomic::Ordering::{AcqRel, Acquire},
-    task::{Context, Poll},
+    task::{Poll, Waker},
 };
 use inheriting::Heir;
-use queues::Queues;
+use queues::{Queues, Ticket};
 
 /// Everybody who waits. Taken outside an address space's lock and the run queue's. (One lock for all is the simple choice
 /// as long as one CPU runs; a table of locks by key is the usual one.)
@@ -48,6 +50,7 @@ pub struct Word {
 
 impl Word {
     /// By what all who mean it know it. Errors: EINVAL when it is not aligned; EFAULT.
+    #[inline]
     fn key(self, space: &AddressSpace) -> Result<FutexKey> {
         use crate::arch::{Hardware, Machine};
         if !self.address.is_multiple_of(size_of::<u32>()) {
@@ -57,6 +60,19 @@ impl Word {
             return Err(Errno::EFAULT.because("a futex word lies in user memory"));
         }
         if self.shared { space.shared_key(self.address) } else { Ok(space.private_key(self.address)) }
+    }
+
+    fn value(self, space: &AddressSpace) -> Result<u32> {
+        space.with_atomic_u32(self.address, false, |value| value.load(Acquire))
+    }
+
+    /// Errors: EFAULT; EAGAIN when it says something else.
+    #[inline]
+    fn must_say(self, space: &AddressSpace, expected: u32) -> Result<()> {
+        match self.value(space)? {
+            value if value == expected => Ok(()),
+            _ => Err(Errno::EAGAIN.because("the futex word has another value")),
+        }
     }
 }
 
@@ -72,49 +88,69 @@ impl queues::Key for FutexKey {
 }
 
 /// A place in a queue; given up when dropped.
-struct Place(Option<queues::Ticket<FutexKey>>);
+pub struct Place(Option<Ticket>);
 
 impl Place {
-    /// Gives it up early; tells whether it had been woken.
-    fn leave(mut self) -> bool {
-        self.0.take().is_some_and(|ticket| QUEUES.lock().leave(ticket))
+    /// Takes one if the word says `expected`. (Who waits is woken as a task, so it need not be waiting yet.)
+    ///
+    /// Errors: EINVAL for no bits or a misaligned word; EFAULT; EAGAIN when it says something else.
+    #[inline]
+    pub fn take(caller: &Caller<'_>, word: Word, expected: u32, bitset: u32) -> Result<Self> {
+        if bitset == 0 {
+            return Err(Errno::EINVAL.because("a waiter without bits would never be woken"));
+        }
+        let key = word.key(&caller.space)?;
+        let mut queues = QUEUES.lock();
+        word.must_say(&caller.space, expected)?;
+        let ticket = queues.enter(key, caller.task.own_rank(), bitset, Waker::from(caller.task.clone()));
+        Ok(Self(Some(ticket)))
     }
 
-    /// Takes the place if the word says `expected`, and from then on waits to be woken.
-    fn poll(
-        &mut self,
-        context: &Context<'_>,
-        space: &AddressSpace,
-        word: Word,
-        key: FutexKey,
-        expected: u32,
-        bitset: u32,
-    ) -> Poll<Result<()>> {
+    fn was_woken(&self) -> bool {
+        self.0.as_ref().is_none_or(|ticket| QUEUES.lock().was_woken(ticket))
+    }
+
+    /// Gives it up if it has been woken; tells whether.
+    #[inline]
+    pub fn is_over(&mut self) -> bool {
         let mut queues = QUEUES.lock();
-        if let Some(ticket) = self.0 {
-            if !queues.was_woken(ticket) {
-                return Poll::Pending;
-            }
-            self.0 = None;
-            return Poll::Ready(Ok(()));
+        if self.0.as_ref().is_some_and(|ticket| queues.was_woken(ticket)) {
+            self.0.take().map(|ticket| queues.leave(ticket));
         }
-        match space.with_atomic_u32(word.address, false, |value| value.load(Acquire)) {
-            Ok(value) if value == expected => {
-                self.0 = Some(queues.enter(key, bitset, context.waker().clone()));
-                Poll::Pending
-            }
-            Ok(_) => Poll::Ready(Err(Errno::EAGAIN.because("the futex word has another value"))),
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        self.0.is_none()
+    }
+
+    /// Waits until woken; `None` when the deadline has passed first. Errors: ERESTARTSYS.
+    async fn until_woken(&self, caller: &mut Caller<'_>, deadline: Option<Deadline>) -> Result<Option<()>> {
+        let woken = poll_fn(|_| if self.was_woken() { Poll::Ready(()) } else { Poll::Pending });
+        caller.wait_until(deadline, woken).await
+    }
+
+    /// Gives it up early; tells whether it had been woken.
+    pub fn leave(mut self) -> bool {
+        self.0.take().is_some_and(leave)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(ticket) = self.0.take() {
-            QUEUES.lock().leave(ticket);
+            leave(ticket);
         }
     }
+}
+
+fn leave(ticket: Ticket) -> bool {
+    let mut queues = QUEUES.lock();
+    if !queues.has_heirs() {
+        return queues.leave(ticket);
+    }
+    let waited_on = queues.place(&ticket);
+    let was_woken = queues.leave(ticket);
+    if let Some(key) = waited_on {
+        priority::changed(&mut queues, key, None);
+    }
+    was_woken
 }
 
 /// FUTEX_WAIT_BITSET: waits until woken, if the word says `expected`.
@@ -128,18 +164,9 @@ pub async fn wait(
     bitset: u32,
     deadline: Option<Deadline>,
 ) -> Result<usize> {
-    if bitset == 0 {
-        return Err(Errno::EINVAL.because("a waiter without bits would never be woken"));
-    }
-    let key = word.key(&caller.space)?;
-    let space = caller.space.clone();
-    let mut place = Place(None);
-    let woken = poll_fn(|context| place.poll(context, &space, word, key, expected, bitset));
-    let outcome = caller.wait_until(deadline, woken).await;
-    if let Ok(Some(result)) = outcome {
-        return result.map(|()| 0);
-    }
-    // Somebody may have woken it just now, and must not have done so in vain.
+    let place = Place::take(caller, word, expected, bitset)?;
+    let outcome = place.until_woken(caller, deadline).await;
+    // Whatever has ended the waiting: somebody may have woken it just now, and must not have done so in vain.
     if place.leave() {
         return Ok(0);
     }
@@ -201,10 +228,7 @@ pub fn requeue(
     let (from_key, to_key) = (from.key(space)?, to.key(space)?);
     let mut queues = QUEUES.lock();
     if let Some(expected) = expected {
-        let value = space.with_atomic_u32(from.address, false, |value| value.load(Acquire))?;
-        if value != expected {
-            return Err(Errno::EAGAIN.because("the futex word has another value"));
-        }
+        from.must_say(space, expected)?;
     }
     no_heirs(&queues, from_key)?;
     let woken = queues.wake(from_key, wake, ANY);

@@ -27,7 +27,8 @@ fn line(task: &Task, usage: Usage, actor: &dyn Actor) -> Vec<u8> {
     let (children_user, children_system) = children.times.ticks();
     let (terminal, foreground) = terminal_of(process.session_id());
     let policy = task.policy();
-    let priority = if policy.is_real_time() { -1 - policy.priority as i32 } else { 20 + policy.nice };
+    // As it counts now, while field 40 is the task's own.
+    let priority = if task.rank() > 0 { -1 - task.rank() as i32 } else { 20 + policy.nice };
     let (space, layout) = match task.space() {
         Some(space) => (Some(space.statistics()), space.layout()),
         None => (None, Layout::default()),
