@@ -69,7 +69,8 @@ fn names() -> Result<Vec<String>> {
 fn calls(folder: &Path, line: &str) -> Result<BTreeSet<String>> {
     let mut machine = Command::new(folder.join("gnomon-um"));
     machine.args(["mem=512M", "quiet", "--", "run", "/bin/sh", "-c"]);
-    machine.arg(format!("\"{line}; cat /proc/gnomon_syscalls\""));
+    // One argument: the machine itself puts marks around what has spaces.
+    machine.arg(format!("{line}; cat /proc/gnomon_syscalls"));
     let printed = command::output(&mut machine, "the user-mode machine failed")?;
     let made = printed.lines().filter_map(|line| {
         let (name, count) = line.trim().split_once(' ')?;
