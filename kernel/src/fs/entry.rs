@@ -4,10 +4,10 @@
 //! directory, an open file, a mount point, or on the way there. Entries know their parents, so `..` and getcwd(2) work,
 //! and because all users of one name share its entry, a rename is seen by all of them.
 //!
-//! A parent knows its children weakly: an unused name is forgotten at once and asked of the file system again next time.
-//! Keeping unused names (as a big kernel does, for speed) needs somebody to throw them away when memory runs out.
+//! A parent knows its children weakly: an unused name is forgotten, unless it is one of the few used last
+//! ([`super::recent`]), and asked of the file system again next time.
 
-use super::{Actor, Inode};
+use super::{Actor, Directory, Inode, recent};
 use crate::{
     abi::{Errno, Result},
     sync::{Guard, SpinLock},
@@ -112,9 +112,25 @@ impl Entry {
         self.names.lock()
     }
 
+    /// Whether it is this name in this directory.
+    pub fn is(&self, directory: *const Self, name: &[u8]) -> bool {
+        let place = self.place.lock();
+        place.parent.as_ref().is_some_and(|parent| Arc::as_ptr(parent) == directory) && *place.name == *name
+    }
+
     /// The entry of a name in this directory. Errors: ENOENT; ENOTDIR when this is no directory.
     pub fn child(self: &Arc<Self>, name: &[u8], actor: &dyn Actor) -> Result<Arc<Self>> {
-        self.find(&mut self.names.lock(), name, actor)
+        let recent = recent::Place::of(Arc::as_ptr(self), name);
+        if let Some(entry) = recent.find(Arc::as_ptr(self), name).filter(|entry| entry.inode.still_there()) {
+            return Ok(entry);
+        }
+        let mut names = self.names.lock();
+        let entry = self.find(&mut names, name, actor)?;
+        // Before the names are free: nobody can have removed it yet.
+        if self.inode.directory().is_some_and(Directory::are_names_for_all) {
+            recent.remember(entry.clone());
+        }
+        Ok(entry)
     }
 
     /// As [`Self::child`], with the names already locked.
@@ -144,9 +160,15 @@ impl Entry {
 
     /// Notes that the name was removed. Users of the entry keep the object.
     pub fn forget(&self, names: &mut Names) {
+        self.place_if_recent().forget(self);
         let mut place = self.place.lock();
         place.removed = true;
         names.in_use.remove(&place.name);
+    }
+
+    fn place_if_recent(&self) -> recent::Place {
+        let place = self.place.lock();
+        recent::Place::of(place.parent.as_ref().map_or(core::ptr::null(), Arc::as_ptr), &place.name)
     }
 
     /// Notes that the name moved: out of `from`, whose names are locked, into `parent`, whose names are `into` (`None`:
@@ -158,6 +180,7 @@ impl Entry {
         into: Option<&mut Names>,
         new_name: &[u8],
     ) {
+        self.place_if_recent().forget(self);
         let mut place = self.place.lock();
         if from.in_use.get(&place.name).is_some_and(|known| known.as_ptr() == Arc::as_ptr(self)) {
             from.in_use.remove(&place.name);

@@ -80,6 +80,11 @@ pub trait Directory: Send + Sync {
     /// stopped while others remove what it has seen. Positions start at 2.
     fn list(&self, from: u64, actor: &dyn Actor, visitor: &mut dyn FnMut(Listed<'_>) -> bool) -> Result<()>;
 
+    /// Whether a name that one has looked up may be found by another without asking again.
+    fn are_names_for_all(&self) -> bool {
+        true
+    }
+
     /// Makes an object. The name is free. Errors: EPERM where nothing can be made; ENOSPC.
     fn create(&self, _name: &[u8], _node: &NewNode<'_>) -> Result<Arc<dyn Inode>> {
         Err(Errno::EPERM.because("nothing can be made in this directory"))

@@ -39,6 +39,7 @@ pub mod permission;
 pub mod pipe;
 pub mod proc;
 pub mod pseudo;
+mod recent;
 pub mod renaming;
 pub mod socket;
 pub mod sysfs;

@@ -4,7 +4,7 @@
 //! a mount and an entry together ([`Path`]). The table of all mounts is short and searched from end to end; an entry
 //! counts the mounts on it, so that ordinary lookups never do.
 
-use super::{Entry, Path, metadata::DeviceNumber};
+use super::{Entry, Path, metadata::DeviceNumber, recent};
 use crate::{
     abi::{Errno, Result, linux},
     sync::{Once, SpinLock},
@@ -245,6 +245,7 @@ pub fn detach(mount: &Arc<Mount>) {
     place = mount.attached.replace(None);
     removed = table.iter().position(|other| Arc::ptr_eq(other, mount)).map(|index| table.remove(index));
     drop(table);
+    recent::clear();
     if let Some(place) = &place {
         place.entry.mounts().fetch_sub(1, Relaxed);
     }

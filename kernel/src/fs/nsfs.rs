@@ -1,7 +1,7 @@
 //! Namespaces as files, namespaces(7): a descriptor or a bind mount keeps one alive, setns(2) joins it.
 //!
 //! Everything a namespace answers it answers itself ([`Handle`]); here it gets an inode, whose number is the namespace's,
-//! and an open file that can do nothing but be asked.
+//! and which, opened, can do nothing but be asked.
 
 use super::{
     Actor, Answer, Call, File, FileOperations, Inode, Kind, Metadata, OpenFlags, Opening, Path,
@@ -18,11 +18,8 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 
-/// The inode of a namespace. Each way to it has an inode of its own; they are one by their number.
+/// The inode of a namespace, and what it is opened as. Each way to it has an inode of its own; they are one by their number.
 struct NamespaceInode(Handle);
-
-/// An open namespace.
-struct NamespaceFile(Handle);
 
 impl Inode for NamespaceInode {
     fn kind(&self) -> Kind {
@@ -41,7 +38,7 @@ impl Inode for NamespaceInode {
     }
 
     fn open(self: Arc<Self>, _opening: &Opening<'_>) -> Result<Arc<dyn FileOperations>> {
-        Ok(Arc::new(NamespaceFile(self.0.clone())))
+        Ok(self)
     }
 
     fn pseudo_name(&self) -> Option<Vec<u8>> {
@@ -49,7 +46,7 @@ impl Inode for NamespaceInode {
     }
 }
 
-impl FileOperations for NamespaceFile {
+impl FileOperations for NamespaceInode {
     fn control(&self, call: Call<'_>, space: &AddressSpace, request: u32, argument: usize) -> Result<Answer> {
         let credentials = call.actor.credentials();
         match self.0.ioctl(request, &credentials)? {
@@ -70,17 +67,13 @@ pub fn path(handle: Handle) -> Path {
 
 /// An open file for a namespace.
 fn open(handle: Handle, credentials: &Arc<Credentials>) -> Arc<File> {
-    File::new(
-        path(handle.clone()),
-        Arc::new(NamespaceFile(handle)),
-        OpenFlags::READ_ONLY,
-        credentials.clone(),
-    )
+    let inode = Arc::new(NamespaceInode(handle));
+    File::new(NAMESPACES.path(inode.clone()), inode, OpenFlags::READ_ONLY, credentials.clone())
 }
 
 /// The namespace that an open file is.
 pub fn handle(file: &File) -> Option<Handle> {
-    file.operations_as::<NamespaceFile>().map(|file| file.0.clone())
+    file.operations_as::<NamespaceInode>().map(|inode| inode.0.clone())
 }
 
 /// The namespace at a place, name_to_handle_at(2).

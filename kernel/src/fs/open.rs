@@ -17,7 +17,7 @@ use crate::{
     abi::{Errno, Result},
     ns::Credentials,
 };
-use alloc::sync::Arc;
+use alloc::{borrow::Cow, sync::Arc};
 
 /// How to open.
 #[derive(Clone, Copy)]
@@ -60,7 +60,9 @@ pub fn open(walk: &mut Walk<'_>, name: &[u8], how: How) -> Result<Arc<File>> {
             Found::File(file) => return Ok(file),
             Found::Link(link) => match walk.follow_last(&parent.directory, &link)? {
                 LinkTarget::Object(path) => return open_existing(walk, path, flags),
-                LinkTarget::Name(target) => parent = walk.parent_from(&parent.directory, target)?,
+                LinkTarget::Name(target) => {
+                    parent = walk.parent_from(parent.directory, Cow::Owned(target))?
+                }
             },
         }
     }

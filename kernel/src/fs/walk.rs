@@ -9,7 +9,7 @@ use crate::{
     abi::{Errno, Result, linux},
     ns::Credentials,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
 /// The longest name of one object, in bytes.
 pub const NAME_MAX: usize = linux::NAME_MAX as usize;
@@ -84,6 +84,20 @@ enum Step {
     Target(Vec<u8>),
 }
 
+/// Where the last name of a path stands in its text; nowhere, if the path is only slashes.
+struct Last {
+    start: usize,
+    end: usize,
+    /// A slash follows it.
+    slash: bool,
+}
+
+impl Last {
+    fn name<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        &text[self.start..self.end]
+    }
+}
+
 impl<'a> Walk<'a> {
     /// One that begins at the working directory.
     pub fn new(actor: &'a dyn Actor, context: &PathContext) -> Self {
@@ -126,84 +140,88 @@ impl<'a> Walk<'a> {
 
     /// The place of this name. Errors: ENOENT, ENOTDIR, EACCES, ELOOP, ENAMETOOLONG; EXDEV for a restriction.
     pub fn find(&mut self, name: &[u8], last_link: LastLink) -> Result<Path> {
-        let parent = self.find_parent(name)?;
-        self.finish(parent, last_link)
-    }
-
-    /// From a directory and the last name to the place.
-    pub fn finish(&mut self, mut parent: Parent, last_link: LastLink) -> Result<Path> {
+        let (mut text, mut start) = (Cow::Borrowed(name), self.start.clone());
+        let mut to_directory = false;
         loop {
-            let follow = last_link == LastLink::Follow || parent.slash;
-            let slash = parent.slash;
-            match self.step(&parent.directory, &parent.last, follow)? {
-                Step::Here(path) if slash && path.inode().directory().is_none() => {
+            let (directory, last) = self.descend(start, &mut text)?;
+            to_directory |= last.slash;
+            let follow = last_link == LastLink::Follow || to_directory;
+            match self.step(&directory, last.name(&text), follow)? {
+                Step::Here(path) if to_directory && path.inode().directory().is_none() => {
                     return Err(Errno::ENOTDIR.because("a slash follows the name of what is no directory"));
                 }
                 Step::Here(path) => return Ok(path),
-                Step::Target(target) => {
-                    parent = self.parent_from(&parent.directory, target)?;
-                    parent.slash |= slash;
-                }
+                Step::Target(target) => (start, text) = (directory, Cow::Owned(target)),
             }
         }
     }
 
     /// The directory that holds, or would hold, the last name of a path. Errors: as [`Self::find`], for the directory.
     pub fn find_parent(&mut self, name: &[u8]) -> Result<Parent> {
-        let start = self.start.clone();
-        self.parent_from(&start, name.to_vec())
+        self.parent_from(self.start.clone(), Cow::Borrowed(name))
     }
 
     /// The same for a link's target, seen from the link's directory.
-    pub fn parent_from(&mut self, start: &Path, name: Vec<u8>) -> Result<Parent> {
-        if name.is_empty() {
-            return Err(Errno::ENOENT.because("an empty name names nothing"));
-        }
-        if name.len() >= PATH_MAX {
-            return Err(Errno::ENAMETOOLONG.because("a path has fewer than 4096 bytes"));
-        }
-        let mut here = self.begin(start, &name)?;
-        let mut text = name;
+    pub fn parent_from(&mut self, start: Path, mut text: Cow<'_, [u8]>) -> Result<Parent> {
+        let (directory, last) = self.descend(start, &mut text)?;
+        let name = match last.name(&text) {
+            b"" => LastName::Root,
+            b"." => LastName::Dot,
+            b".." => LastName::DotDot,
+            name => LastName::Name(name.to_vec()),
+        };
+        Ok(Parent { directory, last: name, slash: last.slash })
+    }
+
+    /// Goes down to the directory of the last name. `text` then is the text in which that name stands: the path, or the
+    /// target of a link with the rest of the path behind it.
+    fn descend(&mut self, start: Path, text: &mut Cow<'_, [u8]>) -> Result<(Path, Last)> {
+        let mut here = self.begin(start, text)?;
         let mut at = 0;
         loop {
-            at += text[at..].iter().take_while(|&&byte| byte == b'/').count();
+            while text.get(at) == Some(&b'/') {
+                at += 1;
+            }
             if at == text.len() {
-                return Ok(Parent { directory: here, last: LastName::Root, slash: false });
+                return Ok((here, Last { start: at, end: at, slash: false }));
             }
-            let length = text[at..].iter().position(|&byte| byte == b'/').unwrap_or(text.len() - at);
-            let (name, rest) = text[at..].split_at(length);
+            let mut end = at + 1;
+            while text.get(end).is_some_and(|&byte| byte != b'/') {
+                end += 1;
+            }
             self.must_be_searchable(&here)?;
+            let (name, rest) = (&text[at..end], &text[end..]);
             if rest.iter().all(|&byte| byte == b'/') {
-                let last = match name {
-                    b"." => LastName::Dot,
-                    b".." => LastName::DotDot,
-                    _ => LastName::Name(name.to_vec()),
-                };
-                return Ok(Parent { directory: here, last, slash: !rest.is_empty() });
+                return Ok((here, Last { start: at, end, slash: !rest.is_empty() }));
             }
-            match self.step_to(&here, name, true)? {
+            match self.step(&here, name, true)? {
                 Step::Here(next) => {
                     here = next;
-                    at += length;
+                    at = end;
                 }
                 Step::Target(mut target) => {
-                    here = self.begin(&here, &target)?;
+                    here = self.begin(here, &target)?;
                     target.extend_from_slice(rest);
-                    text = target;
+                    *text = Cow::Owned(target);
                     at = 0;
                 }
             }
         }
     }
 
-    fn begin(&self, start: &Path, name: &[u8]) -> Result<Path> {
-        if name[0] != b'/' {
-            return Ok(start.clone());
+    /// Where a path begins that is seen from `start`. Errors: ENOENT, ENAMETOOLONG; EXDEV.
+    fn begin(&self, start: Path, text: &[u8]) -> Result<Path> {
+        match text.first() {
+            None => Err(Errno::ENOENT.because("an empty name names nothing")),
+            _ if text.len() >= PATH_MAX => {
+                Err(Errno::ENAMETOOLONG.because("a path has fewer than 4096 bytes"))
+            }
+            Some(b'/') if self.restrictions.contains(Restrictions::BENEATH) => {
+                Err(Errno::EXDEV.because("RESOLVE_BENEATH forbids absolute names"))
+            }
+            Some(b'/') => self.allow_crossing(&start, self.root.clone()),
+            Some(_) => Ok(start),
         }
-        if self.restrictions.contains(Restrictions::BENEATH) {
-            return Err(Errno::EXDEV.because("RESOLVE_BENEATH forbids absolute names"));
-        }
-        self.allow_crossing(start, self.root.clone())
     }
 
     fn must_be_searchable(&self, directory: &Path) -> Result<()> {
@@ -214,19 +232,11 @@ impl<'a> Walk<'a> {
         inode.permits(Wanted::EXECUTE, &self.credentials, self.actor)
     }
 
-    /// One name further. A link that is to be followed is counted and, unless it leads to an object itself, its target
-    /// returned.
-    fn step(&mut self, here: &Path, last: &LastName, follow: bool) -> Result<Step> {
-        match last {
-            LastName::Dot | LastName::Root => self.step_to(here, b".", follow),
-            LastName::DotDot => self.step_to(here, b"..", follow),
-            LastName::Name(name) => self.step_to(here, name, follow),
-        }
-    }
-
-    fn step_to(&mut self, here: &Path, name: &[u8], follow: bool) -> Result<Step> {
+    /// One name further; none is the same as `.`. A link that is to be followed is counted and, unless it leads to an object
+    /// itself, its target returned.
+    fn step(&mut self, here: &Path, name: &[u8], follow: bool) -> Result<Step> {
         match name {
-            b"." => return Ok(Step::Here(here.clone())),
+            b"" | b"." => return Ok(Step::Here(here.clone())),
             b".." => return self.up(here).map(Step::Here),
             _ => {}
         }

@@ -21,7 +21,7 @@ use crate::{
     arch::{Access, Hardware, Machine, PAGE_SIZE, Permissions},
 };
 use alloc::vec::Vec;
-use core::{mem::MaybeUninit, ops::Range, sync::atomic::AtomicU32};
+use core::{ffi::CStr, mem::MaybeUninit, ops::Range, sync::atomic::AtomicU32};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 pub use super::buffers::{Destination, IoVector, Source};
@@ -215,17 +215,18 @@ impl AddressSpace {
     /// Reads a string up to its NUL or to `max` bytes. Errors: EFAULT when neither is reached; ENOMEM.
     pub fn read_prefix(&self, address: usize, max: usize) -> Result<Vec<u8>> {
         let mut string = Vec::new();
-        let mut buffer = [0; 256];
+        // Nearly every string is a short one, and what is not asked for need not be read.
+        let mut buffer = [0; 64];
         while string.len() < max {
             let from = address.wrapping_add(string.len());
             // Never beyond the page: the next one may not be there, and need not be if the string ends before it.
             let piece = buffer.len().min(max - string.len()).min(PAGE_SIZE - from % PAGE_SIZE);
             self.read_bytes(from, &mut buffer[..piece])?;
-            let end = buffer[..piece].iter().position(|byte| *byte == 0);
-            let found = &buffer[..end.unwrap_or(piece)];
+            let ending = CStr::from_bytes_until_nul(&buffer[..piece]);
+            let found = ending.as_ref().map_or(&buffer[..piece], |ending| ending.to_bytes());
             string.try_reserve(found.len()).map_err(|_| Errno::ENOMEM)?;
             string.extend_from_slice(found);
-            if end.is_some() {
+            if ending.is_ok() {
                 break;
             }
         }

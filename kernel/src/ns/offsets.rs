@@ -19,6 +19,13 @@ const LARGEST_SECONDS: u64 = i64::MAX as u64 / NANOSECONDS_PER_SECOND;
 const LATEST: i64 = LARGEST_SECONDS as i64 / 2;
 /// A name longer than this goes on as the next field.
 const LONGEST_NAME: usize = 9;
+/// What clocks are called in this file.
+const NAMES: [(&[u8], Shifted); 4] = [
+    (b"monotonic", Shifted::Monotonic),
+    (b"boottime", Shifted::Boottime),
+    (b"1", Shifted::Monotonic),
+    (b"7", Shifted::Boottime),
+];
 /// So many lines are looked at in one write.
 const LINES: usize = 2;
 
@@ -105,41 +112,37 @@ impl Line {
     }
 }
 
-/// Reads what was written. Errors: EINVAL for anything but one or two good lines.
+/// Reads what was written, in one go from its first byte to its last. Errors: EINVAL for anything but one or two good lines.
 pub fn parse(text: &[u8]) -> Result<Parsed> {
-    let invalid = || Errno::EINVAL.because("a line is `clock seconds nanoseconds`");
-    // A NUL ends the text, but what follows it counts as written.
-    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
     let mut lines = ArrayVec::new();
-    let mut rest = &text[..end];
+    let mut rest = text;
     loop {
-        let (line, next) = match rest.iter().position(|&byte| byte == b'\n') {
-            Some(newline) => (&rest[..newline], Some(&rest[newline + 1..])),
-            None => (rest, None),
-        };
-        lines.push(parse_line(line).ok_or_else(invalid)?);
-        match next {
-            // A newline that ends the text does not begin another line.
-            None | Some([]) => return Ok(Parsed { lines, used: text.len() }),
-            Some(next) if lines.is_full() => return Ok(Parsed { lines, used: end - next.len() }),
-            Some(next) => rest = next,
+        let (line, after) =
+            parse_line(rest).ok_or_else(|| Errno::EINVAL.because("a line is `clock seconds nanoseconds`"))?;
+        lines.push(line);
+        rest = skip(after, |byte| !matches!(byte, b'\n' | 0));
+        match rest {
+            // A newline that ends the text does not begin another line. A NUL ends it too, but what follows counts as written.
+            [] | [0, ..] | [b'\n'] | [b'\n', 0, ..] => return Ok(Parsed { lines, used: text.len() }),
+            [_newline, next @ ..] if lines.is_full() => {
+                return Ok(Parsed { lines, used: text.len() - next.len() });
+            }
+            [_newline, next @ ..] => rest = next,
         }
     }
 }
 
-fn parse_line(line: &[u8]) -> Option<Line> {
-    let rest = skip_space(line);
-    let length = rest.iter().position(|&byte| is_space(byte)).unwrap_or(rest.len()).min(LONGEST_NAME);
-    let (name, rest) = rest.split_at(length);
-    let clock = match name {
-        b"monotonic" | b"1" => Shifted::Monotonic,
-        b"boottime" | b"7" => Shifted::Boottime,
-        _ => return None,
-    };
-    let rest = skip_space(rest);
-    let (negative, rest) = match rest {
+/// The line that a text begins with, and what follows its last field.
+fn parse_line(text: &[u8]) -> Option<(Line, &[u8])> {
+    let text = skip(text, is_space);
+    let (clock, rest) = NAMES.iter().find_map(|&(name, clock)| {
+        let rest = text.strip_prefix(name)?;
+        let ends = name.len() == LONGEST_NAME || rest.first().is_none_or(|&byte| is_space(byte));
+        ends.then_some((clock, rest))
+    })?;
+    let (negative, rest) = match skip(rest, is_space) {
         [b'-', rest @ ..] => (true, rest),
-        _ => (false, rest),
+        rest => (false, rest),
     };
     let (seconds, rest) = parse_digits(rest)?;
     let seconds = if negative { seconds.wrapping_neg() } else { seconds } as i64;
@@ -147,11 +150,11 @@ fn parse_line(line: &[u8]) -> Option<Line> {
     if !rest.first().copied().is_some_and(is_space) {
         return None;
     }
-    let (nanoseconds, _ignored) = parse_digits(skip_space(rest))?;
+    let (nanoseconds, rest) = parse_digits(skip(rest, is_space))?;
     // Unsigned, so that what wraps around to a negative number is refused as well. (Linux 6.18 lets it pass, and its
     // readers then loop for seconds.)
-    (nanoseconds < NANOSECONDS_PER_SECOND)
-        .then_some(Line { clock, offset: Offset { seconds, nanoseconds: nanoseconds as u32 } })
+    let offset = Offset { seconds, nanoseconds: nanoseconds as u32 };
+    (nanoseconds < NANOSECONDS_PER_SECOND).then_some((Line { clock, offset }, rest))
 }
 
 /// A run of decimal digits, modulo 2^64, and what follows.
@@ -164,9 +167,14 @@ fn parse_digits(text: &[u8]) -> Option<(u64, &[u8])> {
     (rest.len() < text.len()).then_some((value, rest))
 }
 
-fn skip_space(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(|&byte| !is_space(byte)).unwrap_or(text.len());
-    &text[start..]
+/// The text from the first byte on that is not of this kind.
+fn skip(mut text: &[u8], kind: impl Fn(u8) -> bool) -> &[u8] {
+    while let [byte, after @ ..] = text
+        && kind(*byte)
+    {
+        text = after;
+    }
+    text
 }
 
 /// White space inside a line: also the no-break space of Latin-1.
@@ -180,6 +188,11 @@ mod tests {
 
     fn one(clock: Shifted, seconds: i64, nanoseconds: u32) -> Option<Line> {
         Some(Line { clock, offset: Offset { seconds, nanoseconds } })
+    }
+
+    /// What is read of a text without a newline.
+    fn only_line(text: impl AsRef<[u8]>) -> Option<Line> {
+        parse(text.as_ref()).ok().map(|parsed| parsed.lines[0])
     }
 
     #[test]
@@ -199,9 +212,9 @@ mod tests {
             ("monotonic 1 0xyz", one(M, 1, 0)),
             ("monotonic -0 0", one(M, 0, 0)),
         ] {
-            assert_eq!(parse_line(text.as_bytes()), line, "{text:?}");
+            assert_eq!(only_line(text), line, "{text:?}");
         }
-        assert_eq!(parse_line(b"\xa0monotonic\xa01\xa02"), one(M, 1, 2));
+        assert_eq!(only_line(b"\xa0monotonic\xa01\xa02"), one(M, 1, 2));
     }
 
     #[test]
@@ -235,7 +248,7 @@ mod tests {
             "monotonic 1.5 0",
             "monotonic 0x10 0",
         ] {
-            assert_eq!(parse_line(text.as_bytes()), None, "{text:?}");
+            assert_eq!(only_line(text), None, "{text:?}");
         }
     }
 
@@ -249,13 +262,25 @@ mod tests {
             ("monotonic 1 0\nboottime 2 0\n\n", 2, 27),
             ("monotonic 1 0\nboottime 2 0\ngarbage", 2, 27),
             ("monotonic 1 0\0garbage", 1, 21),
+            ("monotonic 1 0\n\0garbage", 1, 22),
+            ("monotonic 1 0\nboottime 2 0\n\0garbage", 2, 35),
+            ("monotonic 1 0 words\0\nbad", 1, 24),
         ] {
             let parsed = parse(text.as_bytes()).unwrap();
             assert_eq!((parsed.lines.len(), parsed.used), (lines, used), "{text:?}");
         }
-        for text in
-            ["", "\n", "monotonic 1 0\n\n", "\nmonotonic 1 0", "monotonic 1 0\n \n", "monotonic 1 0\nbad"]
-        {
+        for text in [
+            "",
+            "\0",
+            "monotonic\n1 0",
+            "monotonic 1\n0",
+            "monotonic 1 \0 0",
+            "\n",
+            "monotonic 1 0\n\n",
+            "\nmonotonic 1 0",
+            "monotonic 1 0\n \n",
+            "monotonic 1 0\nbad",
+        ] {
             assert_eq!(parse(text.as_bytes()), Err(Errno::EINVAL), "{text:?}");
         }
     }

@@ -105,13 +105,6 @@ pub fn metadata<S: Subject>(subject: &S, number: u64, kind: Kind, permissions: u
     }
 }
 
-/// Whether the permission bits let everybody do so. Who owns the file need not be asked then, which costs more.
-fn everybody_may(permissions: u16, wanted: Wanted) -> bool {
-    [permissions, permissions >> 3, permissions >> 6]
-        .iter()
-        .all(|&class| Wanted::from_bits_truncate(class).contains(wanted))
-}
-
 /// A directory that is a table.
 pub struct TableDirectory<S: Subject> {
     subject: S,
@@ -167,7 +160,7 @@ impl<S: Subject> Inode for TableDirectory<S> {
     }
 
     fn permits(&self, wanted: Wanted, credentials: &Credentials, _actor: &dyn Actor) -> Result<()> {
-        if everybody_may(self.permissions, wanted) {
+        if permission::everybody_may(self.permissions, wanted) {
             return Ok(());
         }
         permission::check(&self.metadata(), wanted, credentials)
@@ -384,7 +377,7 @@ impl<S: Subject, D: Directory> Inode for ListDirectory<S, D> {
     }
 
     fn permits(&self, wanted: Wanted, credentials: &Credentials, actor: &dyn Actor) -> Result<()> {
-        if everybody_may(self.permissions, wanted) {
+        if permission::everybody_may(self.permissions, wanted) {
             return Ok(());
         }
         match permission::check(&self.metadata(), wanted, credentials) {

@@ -6,6 +6,7 @@ use super::{
         LinkTarget, Metadata, MountFlags, NewNode, OpenFlags, Opening, Positions,
         attributes::{self, now},
         devices, naming,
+        permission::{self, Wanted},
         pipe::NamedPipe,
     },
     Account,
@@ -23,6 +24,7 @@ use crate::{
         user::{Destination, Source},
         withdrawal::withdraw,
     },
+    ns::Credentials,
     sync::SpinLock,
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
@@ -224,6 +226,13 @@ impl Inode for Node {
             Body::SymbolicLink(target) => Ok(LinkTarget::Name(target.to_vec())),
             _ => Err(Errno::EINVAL.because("only a symbolic link can be read as one")),
         }
+    }
+
+    fn permits(&self, wanted: Wanted, credentials: &Credentials, _actor: &dyn Actor) -> Result<()> {
+        if permission::everybody_may(self.attributes.lock().permissions, wanted) {
+            return Ok(());
+        }
+        permission::check(&self.metadata(), wanted, credentials)
     }
 
     fn open(self: Arc<Self>, opening: &Opening<'_>) -> Result<Arc<dyn FileOperations>> {

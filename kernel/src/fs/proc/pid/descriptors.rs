@@ -60,6 +60,11 @@ impl Directory for Names {
         }
     }
 
+    /// Only for those who may look into the process.
+    fn are_names_for_all(&self) -> bool {
+        false
+    }
+
     fn list(&self, from: u64, _actor: &dyn Actor, visitor: &mut dyn FnMut(Listed<'_>) -> bool) -> Result<()> {
         let Some(files) = self.someone.task().ok().and_then(|task| task.files()) else { return Ok(()) };
         let kind = match self.shows {
