@@ -115,7 +115,8 @@ impl Entry {
     /// Whether it is this name in this directory.
     pub fn is(&self, directory: *const Self, name: &[u8]) -> bool {
         let place = self.place.lock();
-        place.parent.as_ref().is_some_and(|parent| Arc::as_ptr(parent) == directory) && *place.name == *name
+        place.parent.as_ref().is_some_and(|parent| Arc::as_ptr(parent) == directory)
+            && place.name.iter().eq(name)
     }
 
     /// The entry of a name in this directory. Errors: ENOENT; ENOTDIR when this is no directory.

@@ -129,13 +129,12 @@ impl<'a> Walk<'a> {
         self
     }
 
-    /// The same, under restrictions.
-    pub fn restricted(mut self, restrictions: Restrictions) -> Self {
+    /// Puts it under restrictions.
+    pub fn restrict(&mut self, restrictions: Restrictions) {
         if restrictions.contains(Restrictions::IN_ROOT) {
             self.root = self.start.clone();
         }
         self.restrictions = restrictions;
-        self
     }
 
     /// The place of this name. Errors: ENOENT, ENOTDIR, EACCES, ELOOP, ENAMETOOLONG; EXDEV for a restriction.
@@ -283,7 +282,10 @@ impl<'a> Walk<'a> {
 
     /// The top of what is mounted on a place that was found in `directory`; else the place. Errors: EXDEV.
     pub fn enter(&self, directory: &Path, place: Path) -> Result<Path> {
-        self.allow_crossing(directory, mount::cross(place))
+        match place.entry.is_mount_point() {
+            true => self.allow_crossing(directory, mount::cross(place)),
+            false => Ok(place),
+        }
     }
 
     /// The entry of a name in a directory, not crossing to what may be mounted there. Errors: ENOENT, ENAMETOOLONG.

@@ -102,10 +102,9 @@ impl Line {
         if self.offset.seconds.unsigned_abs() > LARGEST_SECONDS {
             return Err(Errno::ERANGE.because("an offset is at most 9223372036 seconds either way"));
         }
-        const SECOND: i64 = NANOSECONDS_PER_SECOND as i64;
-        let nanoseconds = now.rem_euclid(SECOND) + i64::from(self.offset.nanoseconds);
-        let seconds = now.div_euclid(SECOND) + self.offset.seconds + nanoseconds / SECOND;
-        if !(0..=LATEST).contains(&seconds) {
+        const SECOND: i128 = NANOSECONDS_PER_SECOND as i128;
+        let offset = i128::from(self.offset.seconds) * SECOND + i128::from(self.offset.nanoseconds);
+        if !(0..(i128::from(LATEST) + 1) * SECOND).contains(&(i128::from(now) + offset)) {
             return Err(Errno::ERANGE.because("the clock inside must be between 0 and 4611686018 seconds"));
         }
         Ok(())
@@ -159,12 +158,12 @@ fn parse_line(text: &[u8]) -> Option<(Line, &[u8])> {
 
 /// A run of decimal digits, modulo 2^64, and what follows.
 fn parse_digits(text: &[u8]) -> Option<(u64, &[u8])> {
-    let (mut value, mut rest) = (0u64, text);
-    while let [digit @ b'0'..=b'9', after @ ..] = rest {
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-        rest = after;
+    let (mut value, mut length) = (0u64, 0);
+    for byte in text.iter().take_while(|byte| byte.is_ascii_digit()) {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+        length += 1;
     }
-    (rest.len() < text.len()).then_some((value, rest))
+    (length > 0).then_some((value, &text[length..]))
 }
 
 /// The text from the first byte on that is not of this kind.

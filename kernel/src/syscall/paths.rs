@@ -28,7 +28,10 @@ const ALL_PERMISSIONS: u32 = 0o7777;
 const DIRECTORY_PERMISSIONS: u32 = 0o1777;
 
 fn permissions(caller: &Caller<'_>, mode: u32, allowed: u32) -> Result<u16> {
-    Ok((mode & allowed) as u16 & !caller.filesystem()?.umask())
+    match (mode & allowed) as u16 {
+        0 => Ok(0),
+        wanted => Ok(wanted & !caller.filesystem()?.umask()),
+    }
 }
 
 /// open(2)
@@ -104,11 +107,12 @@ async fn open_with(
     reserve::check()?;
     let file = {
         // Where the directory counts as the root, absolute names too begin there.
-        let walk = match restrictions.contains(Restrictions::IN_ROOT) {
+        let mut walk = match restrictions.contains(Restrictions::IN_ROOT) {
             true => places::walk_from(caller, directory)?,
             false => places::walk(caller, directory, &name)?,
         };
-        open::open(&mut walk.restricted(restrictions), &name, how)?
+        walk.restrict(restrictions);
+        open::open(&mut walk, &name, how)?
     };
     // A named pipe waits for somebody at its other end, fifo(7).
     if let Some(end) = file.operations_as::<End>()

@@ -185,6 +185,11 @@ pub fn task(id: TaskId) -> Option<Arc<Task>> {
     TABLE.lock().tasks.get(&id).cloned()
 }
 
+/// Whether there is a task of this number, in this process.
+pub fn is_thread_of(id: TaskId, process: *const Process) -> bool {
+    TABLE.lock().tasks.get(&id).is_some_and(|task| core::ptr::eq(Arc::as_ptr(task.process()), process))
+}
+
 /// The process of this number.
 pub fn process(id: TaskId) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&id).cloned()

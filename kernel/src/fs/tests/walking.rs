@@ -5,10 +5,11 @@ use crate::{
     abi::Errno,
     fs::{
         AttributeChanges, KernelActor, LastLink, LastName,
+        renaming::{self, RenameFlags},
         walk::{NAME_MAX, PATH_MAX, Restrictions},
     },
 };
-use alloc::{format, string::ToString};
+use alloc::{format, string::ToString, sync::Arc};
 
 fn tree() -> Tree {
     let tree = Tree::new();
@@ -144,7 +145,8 @@ fn restrictions_hold() {
     let actor = KernelActor;
     let find = |name: &str, restrictions| {
         let start = tree.find("/a").unwrap();
-        let mut walk = tree.walk(&actor).starting_at(start).restricted(restrictions);
+        let mut walk = tree.walk(&actor).starting_at(start);
+        walk.restrict(restrictions);
         walk.find(name.as_bytes(), LastLink::Follow).map(|_| ())
     };
     for (name, restrictions, result) in [
@@ -174,6 +176,25 @@ fn a_removed_directory_is_described_as_such() {
     let described = place.describe(&tree.root);
     assert!(described.removed && described.reachable);
     assert_eq!(described.into_link(), b"/a/b (deleted)");
+}
+
+#[test]
+fn a_name_used_lately_goes_when_it_is_taken_away() {
+    let tree = tree();
+    let actor = KernelActor;
+    let look = || Arc::downgrade(tree.find("/a/file").unwrap().inode());
+    let first = look();
+    assert!(first.upgrade().is_some() && first.ptr_eq(&look()));
+    let mut walk = tree.walk(&actor);
+    let (file, moved) = (walk.find_parent(b"/a/file").unwrap(), walk.find_parent(b"/a/b/moved").unwrap());
+    renaming::rename(&walk, &file, &moved, RenameFlags::empty()).unwrap();
+    assert_eq!(tree.reach("/a/file"), Err(Errno::ENOENT));
+    assert_eq!(tree.reach("/a/b/moved").unwrap(), "/a/b/moved");
+    tree.file("/a/file");
+    assert!(!look().ptr_eq(&first), "another file of the same name");
+    super::names::unlink(&walk, &moved).unwrap();
+    assert_eq!(tree.reach("/a/b/moved"), Err(Errno::ENOENT));
+    assert!(first.upgrade().is_none(), "nothing holds a file without a name");
 }
 
 #[test]

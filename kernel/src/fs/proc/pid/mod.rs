@@ -85,7 +85,7 @@ impl Someone {
 
 impl Subject for Someone {
     fn still_there(&self) -> bool {
-        self.task().is_ok()
+        table::is_thread_of(self.number, self.process.as_ptr())
     }
 
     fn first_number(&self) -> u64 {
