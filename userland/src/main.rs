@@ -12,6 +12,7 @@
 mod clocks;
 mod command_line;
 mod counts;
+mod crowd;
 mod demonstration;
 mod init;
 mod ktap;
@@ -41,6 +42,7 @@ const PROGRAMS: &[Program] = &[
     Program { path: "/init", run: init::main },
     Program { path: "/bin/clocks", run: clocks::main },
     Program { path: "/bin/counts", run: counts::main },
+    Program { path: "/bin/crowd", run: crowd::main },
     Program { path: "/bin/unshare", run: unshare::main },
     Program { path: "/bin/nsenter", run: nsenter::main },
     Program { path: "/bin/demonstration", run: demonstration::main },

@@ -1,13 +1,14 @@
 //! Where the parts of a new program go.
 //!
-//! From the top: the special mappings; the stack, growing down; below its room, mappings, growing down too; far below,
-//! the program itself with its heap growing up behind it. A program linked to a fixed address goes there, near the
-//! bottom.
+//! From the top: the special mappings; below them the stack, growing down; below its room, mappings, growing down too; far
+//! below, the program itself with its heap growing up behind it. A program linked to a fixed address goes there, near
+//! the bottom.
 //!
 //! Each of these is moved by a random number of pages, as many as on Linux, so that who finds a hole in a program cannot
 //! know where to jump: [`Chance`]. What is mapped later follows from them, so nothing else is left to chance.
-//! [`RANDOMIZE`] says whether, and personality(2) for one program. The price is a few frames more for each program's
-//! page table, as its parts are no longer neighbours; figures to be compared are counted with `norandmaps`.
+//! [`RANDOMIZE`] says whether, and personality(2) for one program. The price is a frame or two more for each program's
+//! page table, as its parts are no longer neighbours; figures to be compared are counted with `norandmaps`. The special
+//! mappings move with the stack, and by themselves no further than the table that has the stack's top in any case.
 
 use crate::{
     arch::{Hardware, Machine, PAGE_SIZE},
@@ -22,6 +23,9 @@ pub static RANDOMIZE: AtomicU32 = AtomicU32::new(2);
 
 /// Pages nobody gets between the stack and the special mappings.
 const GAP: usize = 16 * PAGE_SIZE;
+
+/// What one table of the lowest level covers: the special mappings lie in the same as the top of the stack.
+const TABLE_SPAN: usize = 512 * PAGE_SIZE;
 
 /// Pages that parts are moved by, in bits: 16 GiB, 1 TiB and 32 MiB.
 const STACK_BITS: u32 = 22;
@@ -81,8 +85,11 @@ pub(super) struct Plan {
 impl Plan {
     /// For a program with so much stack (RLIMIT_STACK, bytes), and so many special pages.
     pub fn new(stack_limit: u64, special_pages: usize, chance: &Chance) -> Self {
-        let special_start = Hardware::USER_END - (special_pages + chance.special) * PAGE_SIZE;
-        let stack_top = special_start - GAP - chance.stack * PAGE_SIZE;
+        let stack_top = Hardware::USER_END - special_pages * PAGE_SIZE - GAP - chance.stack * PAGE_SIZE;
+        let nearest = stack_top + GAP;
+        let table_end = nearest.next_multiple_of(TABLE_SPAN).min(Hardware::USER_END);
+        let room = ((table_end - nearest) / PAGE_SIZE).saturating_sub(special_pages);
+        let special_start = nearest + chance.special % (room + 1) * PAGE_SIZE;
         let wanted = usize::try_from(stack_limit).unwrap_or(usize::MAX).saturating_add(STACK_GUARD_GAP);
         let room = wanted.clamp(LEAST_STACK_ROOM, Hardware::USER_END / 6 * 5);
         let down = |address: usize| address & !(PAGE_SIZE - 1);

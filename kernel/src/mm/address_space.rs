@@ -45,7 +45,8 @@ pub(super) struct Space {
     pub limits: Limits,
     /// Flags that every new region gets: mlockall(2), MCL_FUTURE.
     pub future_flags: RegionFlags,
-    pub auxiliary: Vec<u64>,
+    /// A copy for a child would be as it is here.
+    pub auxiliary: Arc<[u64]>,
     pub window: Window,
 }
 
@@ -156,7 +157,7 @@ impl AddressSpace {
             layout: Layout::default(),
             limits: Limits::default(),
             future_flags: RegionFlags::empty(),
-            auxiliary: Vec::new(),
+            auxiliary: Arc::new([]),
             window: Window::default(),
         })
     }
@@ -187,9 +188,6 @@ impl AddressSpace {
         reserve::check()?;
         let mut parent = self.space.lock();
         let parent = &mut *parent;
-        let mut auxiliary = Vec::new();
-        auxiliary.try_reserve_exact(parent.auxiliary.len()).map_err(|_| Errno::ENOMEM)?;
-        auxiliary.extend_from_slice(&parent.auxiliary);
         let mut child = Space {
             mappings: Mappings::new()?,
             regions: Regions::new(),
@@ -197,7 +195,7 @@ impl AddressSpace {
             limits: parent.limits,
             // As mlockall(2) says, a child inherits no locks.
             future_flags: RegionFlags::empty(),
-            auxiliary,
+            auxiliary: parent.auxiliary.clone(),
             special,
             window: Window::default(),
         };
@@ -288,13 +286,13 @@ impl AddressSpace {
     }
 
     /// The auxiliary vector the program was given, as words: /proc/PID/auxv.
-    pub fn auxiliary_vector(&self) -> Vec<u64> {
+    pub fn auxiliary_vector(&self) -> Arc<[u64]> {
         self.space.lock().auxiliary.clone()
     }
 
     /// Keeps the auxiliary vector; for exec.
     pub fn set_auxiliary_vector(&self, auxiliary: Vec<u64>) {
-        self.space.lock().auxiliary = auxiliary;
+        self.space.lock().auxiliary = auxiliary.into();
     }
 
     /// Tells of every region, ascending. The space is locked meanwhile: `tell` must not touch programs' memory.

@@ -114,66 +114,77 @@ impl Line {
 /// Reads what was written, in one go from its first byte to its last. Errors: EINVAL for anything but one or two good lines.
 pub fn parse(text: &[u8]) -> Result<Parsed> {
     let mut lines = ArrayVec::new();
-    let mut rest = text;
+    let mut reader = Reader { text, at: 0 };
     loop {
-        let (line, after) =
-            parse_line(rest).ok_or_else(|| Errno::EINVAL.because("a line is `clock seconds nanoseconds`"))?;
+        let line =
+            reader.line().ok_or_else(|| Errno::EINVAL.because("a line is `clock seconds nanoseconds`"))?;
         lines.push(line);
-        rest = skip(after, |byte| !matches!(byte, b'\n' | 0));
-        match rest {
-            // A newline that ends the text does not begin another line. A NUL ends it too, but what follows counts as written.
-            [] | [0, ..] | [b'\n'] | [b'\n', 0, ..] => return Ok(Parsed { lines, used: text.len() }),
-            [_newline, next @ ..] if lines.is_full() => {
-                return Ok(Parsed { lines, used: text.len() - next.len() });
-            }
-            [_newline, next @ ..] => rest = next,
+        reader.skip(|byte| byte != b'\n');
+        reader.at += 1;
+        // A newline that ends the text does not begin another line. What follows a NUL is not read, but counts as written.
+        if reader.at >= text.len() || text[reader.at - 1] == 0 || reader.next() == 0 {
+            return Ok(Parsed { lines, used: text.len() });
+        }
+        if lines.is_full() {
+            return Ok(Parsed { lines, used: reader.at });
         }
     }
 }
 
-/// The line that a text begins with, and what follows its last field.
-fn parse_line(text: &[u8]) -> Option<(Line, &[u8])> {
-    let text = skip(text, is_space);
-    let (clock, rest) = NAMES.iter().find_map(|&(name, clock)| {
-        let rest = text.strip_prefix(name)?;
-        let ends = name.len() == LONGEST_NAME || rest.first().is_none_or(|&byte| is_space(byte));
-        ends.then_some((clock, rest))
-    })?;
-    let (negative, rest) = match skip(rest, is_space) {
-        [b'-', rest @ ..] => (true, rest),
-        rest => (false, rest),
-    };
-    let (seconds, rest) = parse_digits(rest)?;
-    let seconds = if negative { seconds.wrapping_neg() } else { seconds } as i64;
-    // The nanoseconds must be a field of their own: `1x 0` and `1.5` are not numbers.
-    if !rest.first().copied().is_some_and(is_space) {
-        return None;
-    }
-    let (nanoseconds, rest) = parse_digits(skip(rest, is_space))?;
-    // Unsigned, so that what wraps around to a negative number is refused as well. (Linux 6.18 lets it pass, and its
-    // readers then loop for seconds.)
-    let offset = Offset { seconds, nanoseconds: nanoseconds as u32 };
-    (nanoseconds < NANOSECONDS_PER_SECOND).then_some((Line { clock, offset }, rest))
+/// A text, and how far it has been read.
+struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
 }
 
-/// A run of decimal digits, modulo 2^64, and what follows.
-fn parse_digits(text: &[u8]) -> Option<(u64, &[u8])> {
-    let (mut value, mut length) = (0u64, 0);
-    for byte in text.iter().take_while(|byte| byte.is_ascii_digit()) {
-        value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
-        length += 1;
+impl Reader<'_> {
+    /// The next byte. At the end that is a NUL: a NUL is an end as well.
+    fn next(&self) -> u8 {
+        self.text.get(self.at).copied().unwrap_or(0)
     }
-    (length > 0).then_some((value, &text[length..]))
-}
 
-/// The text from the first byte on that is not of this kind.
-fn skip(mut text: &[u8], kind: impl Fn(u8) -> bool) -> &[u8] {
-    while let [byte, after @ ..] = text
-        && kind(*byte)
-    {
-        text = after;
+    /// Goes on to the first byte that is not of this kind, or the end.
+    fn skip(&mut self, kind: impl Fn(u8) -> bool) {
+        while self.next() != 0 && kind(self.next()) {
+            self.at += 1;
+        }
     }
-    text
+
+    /// One line, up to its last field.
+    fn line(&mut self) -> Option<Line> {
+        self.skip(is_space);
+        let rest = &self.text[self.at..];
+        let (name, clock) = NAMES.iter().find(|(name, _)| {
+            let ends =
+                |rest: &[u8]| name.len() == LONGEST_NAME || rest.first().is_none_or(|&byte| is_space(byte));
+            rest.strip_prefix(*name).is_some_and(ends)
+        })?;
+        self.at += name.len();
+        self.skip(is_space);
+        let negative = self.next() == b'-';
+        self.at += usize::from(negative);
+        let seconds = self.digits()?;
+        let seconds = if negative { seconds.wrapping_neg() } else { seconds } as i64;
+        // The nanoseconds must be a field of their own: `1x 0` and `1.5` are not numbers.
+        if !is_space(self.next()) {
+            return None;
+        }
+        self.skip(is_space);
+        // Unsigned, so that what wraps around to a negative number is refused as well. (Linux 6.18 lets it pass, and its
+        // readers then loop for seconds.)
+        let nanoseconds = self.digits().filter(|&nanoseconds| nanoseconds < NANOSECONDS_PER_SECOND)?;
+        Some(Line { clock: *clock, offset: Offset { seconds, nanoseconds: nanoseconds as u32 } })
+    }
+
+    /// A run of decimal digits, modulo 2^64.
+    fn digits(&mut self) -> Option<u64> {
+        let (mut value, start) = (0u64, self.at);
+        while let digit @ 0..=9 = self.next().wrapping_sub(b'0') {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            self.at += 1;
+        }
+        (self.at > start).then_some(value)
+    }
 }
 
 /// White space inside a line: also the no-break space of Latin-1.

@@ -138,24 +138,17 @@ impl TimeNamespace {
 
     /// Applies lines written to `timens_offsets`. All of them or none.
     ///
-    /// `now` tells what a clock of the host shows, in nanoseconds. Errors, in this order: EPERM when who opened the file
+    /// `now` is what CLOCK_MONOTONIC and CLOCK_BOOTTIME of the host show, in nanoseconds: the same, as nothing suspends the
+    /// machine. Errors, in this order: EPERM when who opened the file
     /// lacks CAP_SYS_TIME in the owner; ERANGE; EACCES when it is frozen.
-    fn set_offsets(
-        &self,
-        lines: &[offsets::Line],
-        opener: &Credentials,
-        now: impl Fn(HostClock) -> i64,
-    ) -> Result<()> {
+    fn set_offsets(&self, lines: &[offsets::Line], opener: &Credentials, now: i64) -> Result<()> {
         if !opener.capable_in(&self.owner, Capability::SYS_TIME) {
             return Err(
                 Errno::EPERM.because("setting offsets takes CAP_SYS_TIME in the owning user namespace")
             );
         }
         for line in lines {
-            line.check_range(now(match line.clock {
-                offsets::Shifted::Monotonic => HostClock::Monotonic,
-                offsets::Shifted::Boottime => HostClock::Boottime,
-            }))?;
+            line.check_range(now)?;
         }
         let mut open = self.open.lock();
         if self.frozen.is_completed() {
@@ -174,7 +167,7 @@ pub fn write_offsets(
     target: Option<&TimeNamespace>,
     text: &[u8],
     opener: &Credentials,
-    now: impl Fn(HostClock) -> i64,
+    now: i64,
 ) -> Result<usize> {
     let parsed = offsets::parse(text)?;
     let target =

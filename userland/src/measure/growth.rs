@@ -130,7 +130,7 @@ pub(super) fn run(speed: u32) -> Result<(), Errno> {
 }
 
 /// Lifts what limits the number of things, where there is such a limit; a kernel without it has nothing to lift.
-fn allow_many() {
+pub fn allow_many() {
     for limit in [libc::RLIMIT_NOFILE, libc::RLIMIT_SIGPENDING, libc::RLIMIT_NPROC] {
         let most = libc::rlimit { rlim_cur: 1 << 19, rlim_max: 1 << 19 };
         let _ = call!(libc::SYS_prlimit64, 0, limit, &most, 0usize);
@@ -224,7 +224,7 @@ fn measure(name: &str, speed: u32, one: fn() -> Result<(), Errno>) {
 }
 
 /// MemFree, in bytes.
-pub(super) fn free_memory() -> Option<u64> {
+pub fn free_memory() -> Option<u64> {
     let text = file::read("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"))?;
     line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)

@@ -16,7 +16,7 @@ pub(super) fn run(_speed: u32) -> Result<(), Errno> {
         Some(bytes) => report("size:vdso", "bytes", vec![bytes as f64]),
         None => super::absent("size:vdso", Errno::ENOENT),
     }
-    let free = super::growth::free_memory().ok_or(Errno::ENOENT)?;
+    let free = super::free_memory().ok_or(Errno::ENOENT)?;
     report("size:free", "bytes", vec![free as f64]);
     Ok(())
 }

@@ -24,7 +24,7 @@ pub static DEVICE: LazyLock<DeviceNumber> = LazyLock::new(crate::fs::metadata::a
 /// The longest text that can be written to a file here, and one more.
 const PAGE: usize = crate::arch::PAGE_SIZE;
 /// What is short enough to be taken in at no cost, in bytes.
-const SHORT: usize = 128;
+const SHORT: usize = 64;
 
 /// What a directory's files are about: the machine, a process, a thread.
 pub trait Subject: Clone + Send + Sync + 'static {

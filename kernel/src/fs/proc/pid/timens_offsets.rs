@@ -9,7 +9,7 @@ use crate::{
     abi::Result,
     fs::{Actor, Positions, proc::node::Settings},
     ns::time,
-    time::now,
+    time::{HostClock, now},
 };
 use alloc::vec::Vec;
 
@@ -19,7 +19,7 @@ pub static SETTINGS: Settings<Someone> = Settings {
     write: |someone, call, bytes| {
         let namespaces = someone.task().ok().and_then(|task| task.namespaces());
         let target = namespaces.as_ref().map(|namespaces| &*namespaces.children);
-        time::write_offsets(target, bytes, call.file.credentials(), now)
+        time::write_offsets(target, bytes, call.file.credentials(), now(HostClock::Boottime))
     },
     positions: Positions::ReadOnly,
     may_write: None,
