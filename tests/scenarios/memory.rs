@@ -1,7 +1,7 @@
 //! When memory is out: the program is told or killed, the kernel lives, and afterwards every frame is back.
 
-use super::GNOMON;
 use super::boot::FIRST_LINE;
+use super::{BARE_METAL, GNOMON};
 use anyhow::{Result, ensure};
 use gnomon_tests::boot::{Boot, Hardware};
 use gnomon_tests::machine::{Machine, PROMPT};
@@ -56,7 +56,21 @@ pub fn scenarios() -> Vec<Scenario> {
             let pipes = format!("{pipes}; echo status $?; sleep 1");
             fill(m, &pipes, &["killall sleep cat", "sleep 1"])
         }),
+        scenario("memory_holds_ten_thousand_namespaces", &BARE_METAL, crowd),
     ]
+}
+
+/// A task in each of ten thousand namespaces, all alive at once, in half a gigabyte.
+fn crowd(m: &mut Machine) -> Result<()> {
+    let hardware = Hardware { memory_mib: 512, ..Hardware::default() };
+    // Parts of programs moved by chance take a page table or two more for each.
+    let boot = Boot::default().word("quiet").word("norandmaps").hardware(hardware);
+    m.patience(Duration::from_secs(240));
+    m.boot(boot.arguments(&["run", "/bin/crowd", "10000"]))?;
+    m.expect(FIRST_LINE)?;
+    let said = m.expect("init: exit status 0")?;
+    ensure!(said.contains("10000 of 10000 tasks"), "not all were there, or not all were right:\n{said}");
+    m.expect_power_off().map(drop)
 }
 
 /// The least memory that is promised to do.

@@ -119,7 +119,7 @@ pub fn parse(text: &[u8]) -> Result<Parsed> {
         let line =
             reader.line().ok_or_else(|| Errno::EINVAL.because("a line is `clock seconds nanoseconds`"))?;
         lines.push(line);
-        reader.skip(|byte| byte != b'\n');
+        reader.skip(|byte| !matches!(byte, b'\n' | 0));
         reader.at += 1;
         // A newline that ends the text does not begin another line. What follows a NUL is not read, but counts as written.
         if reader.at >= text.len() || text[reader.at - 1] == 0 || reader.next() == 0 {
@@ -143,9 +143,9 @@ impl Reader<'_> {
         self.text.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Goes on to the first byte that is not of this kind, or the end.
+    /// Goes on to the first byte that is not of this kind. NULs are of none.
     fn skip(&mut self, kind: impl Fn(u8) -> bool) {
-        while self.next() != 0 && kind(self.next()) {
+        while kind(self.next()) {
             self.at += 1;
         }
     }
