@@ -12,7 +12,7 @@ use super::{
     run_queue::Place,
     sched,
     signal::{self, Action, LastFault, SignalInfo, deliver, restart::Interrupted, stop, take},
-    wait,
+    wait::{self, Waiting},
 };
 use crate::{
     abi::{Errno, Result},
@@ -127,10 +127,11 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
             };
             match pause {
                 Pause::Call { number } => {
-                    let result = encoded(match caller.waiting.take() {
-                        Some(waiting) => waiting.go_on(&mut caller).await,
-                        None => S::wait(&mut caller, number).await,
+                    let result = encoded(match caller.waiting.is_some() {
+                        true => Waiting::go_on(&mut caller).await,
+                        false => S::wait(&mut caller, number).await,
                     });
+                    caller.waiting = None;
                     let finished = Finished { number, result };
                     caller.user.set_result(result);
                     if needs_attention(&task, result) && !attend(&mut caller, Some(finished)).await {

@@ -99,25 +99,26 @@ pub enum Waiting {
 }
 
 impl Waiting {
-    /// Waits. Gives what the call does.
-    pub async fn go_on(self, caller: &mut Caller<'_>) -> Result<usize> {
-        let task = caller.task;
-        match self {
-            Self::Futex(mut place) => {
+    /// Waits for what `caller.waiting` says (in place: moving it costs more than a look). Gives what the call does.
+    #[inline(always)]
+    pub async fn go_on(caller: &mut Caller<'_>) -> Result<usize> {
+        let (task, user, space) = (caller.task, &mut *caller.user, &caller.space);
+        match &mut caller.waiting {
+            None => Err(Errno::EAGAIN),
+            Some(Self::Futex(place)) => {
                 let woken = poll_fn(|_| {
                     let found = if place.is_over() { Some(0) } else { None };
-                    look(caller.user, found, || task.interrupted())
+                    look(user, found, || task.interrupted())
                 });
                 match woken.await {
                     // It may have been woken just now.
-                    Err(_) if place.leave() => Ok(0),
+                    Err(_) if place.give_up() => Ok(0),
                     outcome => outcome,
                 }
             }
-            Self::Reading { file, seen, buffer } => {
+            Some(Self::Reading { file, seen, buffer }) => {
                 let Some(queue) = file.wait_queue() else { return Err(Errno::EAGAIN) };
-                let space = &caller.space;
-                on(task, caller.user, queue, Some(seen), || {
+                on(task, user, queue, Some(*seen), || {
                     let into = Destination::user(space, buffer.base, buffer.length);
                     unless_again(into.and_then(|mut into| file.read(task, &mut into)))
                 })

@@ -50,7 +50,7 @@ pub struct Word {
 
 impl Word {
     /// By what all who mean it know it. Errors: EINVAL when it is not aligned; EFAULT.
-    #[inline]
+    #[inline(always)]
     fn key(self, space: &AddressSpace) -> Result<FutexKey> {
         use crate::arch::{Hardware, Machine};
         if !self.address.is_multiple_of(size_of::<u32>()) {
@@ -67,7 +67,7 @@ impl Word {
     }
 
     /// Errors: EFAULT; EAGAIN when it says something else.
-    #[inline]
+    #[inline(always)]
     fn must_say(self, space: &AddressSpace, expected: u32) -> Result<()> {
         match self.value(space)? {
             value if value == expected => Ok(()),
@@ -94,7 +94,7 @@ impl Place {
     /// Takes one if the word says `expected`. (Who waits is woken as a task, so it need not be waiting yet.)
     ///
     /// Errors: EINVAL for no bits or a misaligned word; EFAULT; EAGAIN when it says something else.
-    #[inline]
+    #[inline(always)]
     pub fn take(caller: &Caller<'_>, word: Word, expected: u32, bitset: u32) -> Result<Self> {
         if bitset == 0 {
             return Err(Errno::EINVAL.because("a waiter without bits would never be woken"));
@@ -111,7 +111,7 @@ impl Place {
     }
 
     /// Gives it up if it has been woken; tells whether.
-    #[inline]
+    #[inline(always)]
     pub fn is_over(&mut self) -> bool {
         let mut queues = QUEUES.lock();
         if self.0.as_ref().is_some_and(|ticket| queues.was_woken(ticket)) {
@@ -127,8 +127,12 @@ impl Place {
     }
 
     /// Gives it up early; tells whether it had been woken.
-    pub fn leave(mut self) -> bool {
+    pub fn give_up(&mut self) -> bool {
         self.0.take().is_some_and(leave)
+    }
+
+    fn leave(mut self) -> bool {
+        self.give_up()
     }
 }
 
@@ -192,6 +196,7 @@ fn at_least_one(count: i32) -> usize {
 /// FUTEX_WAKE_BITSET: wakes at most `count` whose bits meet `bitset`; tells how many.
 ///
 /// Errors: EINVAL for no bits or a misaligned word; EFAULT.
+#[inline]
 pub fn wake(space: &AddressSpace, word: Word, count: i32, bitset: u32) -> Result<usize> {
     if bitset == 0 {
         return Err(Errno::EINVAL.because("a wake-up without bits would reach nobody"));

@@ -28,6 +28,8 @@ pub struct Ticket(u32);
 struct Waiter<K, H> {
     /// The word it waits on.
     key: K,
+    /// The queue of that.
+    queue: u32,
     rank: u32,
     bitset: u32,
     /// Those next to it in its queue. Of a free place, `behind` is another free one.
@@ -57,78 +59,89 @@ impl<K: Key, H> Queues<K, H> {
         Self { ends: [(NONE, NONE); QUEUES], waiters: Vec::new(), free: NONE, taken: 0, heirs: 0 }
     }
 
-    fn ends(&mut self, key: K) -> &mut (u32, u32) {
-        &mut self.ends[key.spread() % QUEUES]
+    #[inline(always)]
+    fn queue(key: K) -> u32 {
+        (key.spread() % QUEUES) as u32
+    }
+
+    #[inline(always)]
+    fn ends(&mut self, queue: u32) -> &mut (u32, u32) {
+        &mut self.ends[queue as usize % QUEUES]
     }
 
     /// Takes a place behind those of its rank. Only wakes whose bits meet `bitset` will reach it.
+    #[inline(always)]
     pub fn enter(&mut self, key: K, rank: u32, bitset: u32, waker: Waker) -> Ticket {
-        self.put(Waiter { key, rank, bitset, before: NONE, behind: NONE, waker: Some(waker), heir: None })
+        self.put(key, rank, bitset, waker)
     }
 
     /// The same, to be given what it is for.
     pub fn enter_as_heir(&mut self, key: K, rank: u32, heir: H, waker: Waker) -> Ticket {
+        let ticket = self.put(key, rank, u32::MAX, waker);
+        self.waiters[ticket.0 as usize].heir = Some(Box::new(heir));
         self.heirs += 1;
-        let (waker, heir) = (Some(waker), Some(Box::new(heir)));
-        self.put(Waiter { key, rank, bitset: u32::MAX, before: NONE, behind: NONE, waker, heir })
+        ticket
     }
 
     #[inline(always)]
-    fn put(&mut self, waiter: Waiter<K, H>) -> Ticket {
-        let (key, rank, index) = (waiter.key, waiter.rank, self.free);
+    fn put(&mut self, key: K, rank: u32, bitset: u32, waker: Waker) -> Ticket {
+        let (index, queue) = (self.free, Self::queue(key));
         self.taken += 1;
         let index = match self.waiters.get_mut(index as usize) {
             Some(place) => {
                 self.free = place.behind;
-                *place = waiter;
+                (place.key, place.queue, place.rank, place.bitset) = (key, queue, rank, bitset);
+                // Nothing to drop: who left it had no waker any more, and was no heir.
+                core::mem::forget(place.waker.replace(waker));
                 index
             }
             None => {
-                self.waiters.push(waiter);
+                let (before, behind, waker, heir) = (NONE, NONE, Some(waker), None);
+                self.waiters.push(Waiter { key, queue, rank, bitset, before, behind, waker, heir });
                 self.waiters.len() as u32 - 1
             }
         };
-        self.link(index, key, rank);
+        self.link(index, queue, rank);
         Ticket(index)
     }
 
     /// Puts a waiter that stands nowhere into its queue.
     #[inline(always)]
-    fn link(&mut self, index: u32, key: K, rank: u32) {
-        let (mut before, mut behind) = (self.ends(key).1, NONE);
+    fn link(&mut self, index: u32, queue: u32, rank: u32) {
+        let (mut before, mut behind) = (self.ends(queue).1, NONE);
         // Nearly always all have the same rank, and the end is the right place.
         while let Some(other) = self.waiters.get(before as usize).filter(|other| other.rank < rank) {
             (before, behind) = (other.before, before);
         }
         let waiter = &mut self.waiters[index as usize];
         (waiter.before, waiter.behind) = (before, behind);
-        self.connect(key, before, index);
-        self.connect(key, index, behind);
+        self.connect(queue, before, index);
+        self.connect(queue, index, behind);
     }
 
     /// Takes a waiter out of its queue; it keeps its place in the array.
     #[inline(always)]
     fn unlink(&mut self, index: u32) {
-        let Waiter { key, before, behind, .. } = self.waiters[index as usize];
-        self.connect(key, before, behind);
+        let Waiter { queue, before, behind, .. } = self.waiters[index as usize];
+        self.connect(queue, before, behind);
     }
 
-    /// Makes neighbours of two places in a key's queue, of which one may be its end.
+    /// Makes neighbours of two places in a queue, of which one may be its end.
     #[inline(always)]
-    fn connect(&mut self, key: K, before: u32, behind: u32) {
+    fn connect(&mut self, queue: u32, before: u32, behind: u32) {
         match self.waiters.get_mut(before as usize) {
             Some(waiter) => waiter.behind = behind,
-            None => self.ends(key).0 = behind,
+            None => self.ends(queue).0 = behind,
         }
         match self.waiters.get_mut(behind as usize) {
             Some(waiter) => waiter.before = before,
-            None => self.ends(key).1 = before,
+            None => self.ends(queue).1 = before,
         }
     }
 
     /// Those who wait on a word, in their order.
     fn waiters(&self, key: K) -> impl Iterator<Item = &Waiter<K, H>> {
-        let mut next = self.ends[key.spread() % QUEUES].0;
+        let mut next = self.ends[Self::queue(key) as usize].0;
         let queue = core::iter::from_fn(move || {
             let waiter = self.waiters.get(next as usize)?;
             next = waiter.behind;
@@ -170,7 +183,7 @@ impl<K: Key, H> Queues<K, H> {
         if self.waiters[index].rank != rank {
             self.unlink(index as u32);
             self.waiters[index].rank = rank;
-            self.link(index as u32, self.waiters[index].key, rank);
+            self.link(index as u32, self.waiters[index].queue, rank);
         }
     }
 
@@ -209,9 +222,10 @@ impl<K: Key, H> Queues<K, H> {
     }
 
     /// Wakes at most so many of those in a queue whose bits meet `bitset`, in their order; tells how many.
+    #[inline]
     pub fn wake(&mut self, key: K, most: usize, bitset: u32) -> usize {
         let mut count = 0;
-        let mut next = self.ends(key).0;
+        let mut next = self.ends(Self::queue(key)).0;
         while count < most
             && let Some(waiter) = self.waiters.get(next as usize)
         {
@@ -233,16 +247,17 @@ impl<K: Key, H> Queues<K, H> {
             return self.waiters(from).take(most).count();
         }
         let mut count = 0;
-        let mut next = self.ends(from).0;
+        let mut next = self.ends(Self::queue(from)).0;
         while count < most
             && let Some(waiter) = self.waiters.get(next as usize)
         {
             let index = core::mem::replace(&mut next, waiter.behind);
             if waiter.key == from {
-                let rank = waiter.rank;
+                let (rank, queue) = (waiter.rank, Self::queue(to));
                 self.unlink(index);
-                self.waiters[index as usize].key = to;
-                self.link(index, to, rank);
+                let waiter = &mut self.waiters[index as usize];
+                (waiter.key, waiter.queue) = (to, queue);
+                self.link(index, queue, rank);
                 count += 1;
             }
         }
