@@ -13,7 +13,7 @@ use super::{
     regions::{Backing, Region, RegionFlags, Regions},
     reserve,
     source::PageSource,
-    special::{Special, SpecialSource},
+    special::{Special, SpecialPages, SpecialSource},
     withdrawal,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub struct AddressSpace {
 pub(super) struct Space {
     pub mappings: Mappings,
     pub regions: Regions,
-    pub special: Arc<dyn SpecialSource>,
+    pub special: SpecialPages,
     pub layout: Layout,
     pub limits: Limits,
     /// Flags that every new region gets: mlockall(2), MCL_FUTURE.
@@ -153,7 +153,7 @@ impl AddressSpace {
         Self::from_space(Space {
             mappings: Mappings::new()?,
             regions: Regions::new(),
-            special,
+            special: SpecialPages::new(special),
             layout: Layout::default(),
             limits: Limits::default(),
             future_flags: RegionFlags::empty(),
@@ -196,10 +196,10 @@ impl AddressSpace {
             // As mlockall(2) says, a child inherits no locks.
             future_flags: RegionFlags::empty(),
             auxiliary: parent.auxiliary.clone(),
-            special,
+            special: SpecialPages { source: special, ..parent.special },
             window: Window::default(),
         };
-        let same_special = Arc::ptr_eq(&parent.special, &child.special);
+        let same_special = Arc::ptr_eq(&parent.special.source, &child.special.source);
         for (start, region) in parent.regions.iter() {
             if region.flags.contains(RegionFlags::DONT_FORK) {
                 continue;
@@ -231,12 +231,12 @@ impl AddressSpace {
     pub fn enter_namespace(&self, special: Arc<dyn SpecialSource>) {
         let mut space = self.space.lock();
         let space = &mut *space;
-        for (start, region) in space.regions.iter() {
-            if region.special() == Some(Special::Vvar) {
-                space.mappings.remove(start..region.end);
-            }
+        if space.special.vvar_is_touched
+            && let Some(range) = space.find_special(Special::Vvar)
+        {
+            space.mappings.remove(range);
         }
-        space.special = special;
+        space.special = SpecialPages::new(special);
     }
 
     /// Maps one of the special mappings, whole, where nothing is.
@@ -265,9 +265,7 @@ impl AddressSpace {
 
     /// Where a special mapping is now, if the program still has it.
     pub fn find_special(&self, kind: Special) -> Option<Range<usize>> {
-        let space = self.space.lock();
-        let found = space.regions.iter().find(|(_, region)| region.special() == Some(kind));
-        found.map(|(start, region)| start..region.end)
+        self.space.lock().find_special(kind)
     }
 
     /// Where the program's parts lie.
@@ -332,6 +330,12 @@ impl AddressSpace {
 }
 
 impl Space {
+    /// Where a special mapping is now: there is one of each at most, and it lies high up if the program has not moved it.
+    fn find_special(&self, kind: Special) -> Option<Range<usize>> {
+        let found = self.regions.iter().rev().find(|(_, region)| region.special() == Some(kind));
+        found.map(|(start, region)| start..region.end)
+    }
+
     pub(super) fn describe<'a>(&'a self, start: usize, region: &'a Region) -> RegionDescription<'a> {
         let layout = &self.layout;
         let range = start..region.end;

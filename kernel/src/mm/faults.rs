@@ -17,7 +17,7 @@ use super::{
     mappings::Mappings,
     regions::{Backing, Region, RegionFlags, STACK_GUARD_GAP},
     source::PageSource,
-    special::{Special, SpecialSource},
+    special::{Special, SpecialPages},
 };
 use crate::{
     abi::{Errno, Result, Signal, linux},
@@ -126,7 +126,7 @@ impl Space {
         let present = self.mappings.get(page).map(|(_, permissions)| permissions);
         let Some(permissions) = present else {
             let touch = Touch { page, access, start, region };
-            return touch.bring_in(&mut self.mappings, &*self.special, &mut self.window);
+            return touch.bring_in(&mut self.mappings, &mut self.special, &mut self.window);
         };
         if permissions.contains(access.needs()) {
             return Ok(());
@@ -199,7 +199,7 @@ impl Touch<'_> {
     fn bring_in(
         &self,
         mappings: &mut Mappings,
-        special: &dyn SpecialSource,
+        special: &mut SpecialPages,
         window: &mut Window,
     ) -> Result<(), Fault> {
         match &self.region.backing {
@@ -295,10 +295,11 @@ impl Touch<'_> {
     fn take_from_kernel(
         &self,
         mappings: &mut Mappings,
-        source: &dyn SpecialSource,
+        special: &mut SpecialPages,
         kind: Special,
         first: usize,
     ) -> Result<(), Fault> {
+        let source = &*special.source;
         match kind {
             Special::VvarVclock => Err(Fault::NoPage),
             Special::Vvar => {
@@ -306,6 +307,7 @@ impl Touch<'_> {
                 if pages.is_empty() {
                     return Err(Fault::NoPage);
                 }
+                special.vvar_is_touched = true;
                 for (slot, content) in pages {
                     let page = self.start + (slot - first) * PAGE_SIZE;
                     mappings.put(page, content, self.permissions())?;

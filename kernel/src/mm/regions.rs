@@ -175,7 +175,7 @@ impl Regions {
     }
 
     /// All of them, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, &Region)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (usize, &Region)> {
         self.map.iter().map(|(start, region)| (*start, region))
     }
 

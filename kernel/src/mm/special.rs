@@ -10,6 +10,7 @@
 
 use super::PageRef;
 use crate::arch::Permissions;
+use alloc::sync::Arc;
 use arrayvec::ArrayVec;
 
 /// Which of the three.
@@ -52,6 +53,21 @@ impl Special {
             Self::Vvar | Self::VvarVclock => Permissions::READ,
             Self::Vdso => Permissions::all(),
         }
+    }
+}
+
+/// The pages of one address space's special mappings.
+pub(super) struct SpecialPages {
+    /// Where they come from.
+    pub source: Arc<dyn SpecialSource>,
+    /// Whether pages of `[vvar]` may have been put in. A program that reads no clock can change namespaces at little cost.
+    pub vvar_is_touched: bool,
+}
+
+impl SpecialPages {
+    /// From this source, and none put in yet.
+    pub fn new(source: Arc<dyn SpecialSource>) -> Self {
+        Self { source, vvar_is_touched: false }
     }
 }
 

@@ -127,6 +127,19 @@ impl Table {
         Ok(self.leaf(page).expect("it has been made"))
     }
 
+    /// Takes away what lies in a range that one table of level 1 has to itself, which most have: there is no need to go
+    /// through every level then. False: there is more to be done.
+    fn take_from_leaf<F: FnMut(Frame)>(&mut self, range: &Range<usize>, walk: &mut Removal<F>) -> bool {
+        if range.is_empty() || range.start / span(2) != (range.end - 1) / span(2) {
+            return false;
+        }
+        let Some(Leaf { leading, entries }) = self.leaf(range.start & !(PAGE_SIZE - 1)) else { return true };
+        let used = used(leading);
+        let left = used - walk.leaf(range.start & !(PAGE_SIZE - 1), part_of(entries, range), used);
+        set_used(leading, left);
+        left > 0
+    }
+
     #[cold]
     fn make_leaf(&mut self, page: usize) -> Result<()> {
         // Down to where the first table is missing.
@@ -204,7 +217,9 @@ impl Translation for Table {
     fn unmap(&mut self, range: Range<usize>, removed: impl FnMut(Frame)) -> usize {
         let stale = Stale::new(self.root());
         let mut walk = Removal { stale, empty_tables: None, removed, pages: 0 };
-        self.used -= walk.table(self.root, 4, 0, &range);
+        if !self.take_from_leaf(&range, &mut walk) {
+            self.used -= walk.table(self.root, 4, 0, &range);
+        }
         walk.stale.forget();
         // Only now, when the processor has forgotten them.
         let mut next = walk.empty_tables;
