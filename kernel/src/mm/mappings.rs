@@ -53,7 +53,7 @@ impl Recent {
             Access::Write => self.to_write[Self::place(page)],
             Access::Execute => return None,
         };
-        (found == page).then_some(frame)
+        if found == page { Some(frame) } else { None }
     }
 
     fn note(&mut self, page: usize, mapping: Mapping) {

@@ -59,6 +59,28 @@ impl Space {
         let content = self.mappings.get_for(page, access).ok_or(Errno::EFAULT)?;
         Ok(act(&content))
     }
+
+    /// Lends bytes that lie in one page. Errors: EFAULT; ENOMEM.
+    #[inline(always)]
+    fn lend(&mut self, address: usize, length: usize, access: Access) -> Result<&mut [u8]> {
+        let offset = address % PAGE_SIZE;
+        if self.mappings.at_hand(address - offset, access).is_none() {
+            self.bring_to_hand(address, length, access)?;
+        }
+        let page = self.mappings.at_hand(address - offset, access).ok_or(Errno::EFAULT)?;
+        // SAFETY: whoever borrows the space keeps everybody out of the page who goes by it, and whoever would go by another
+        // space waits for this CPU, as all programs do.
+        Ok(unsafe { page.bytes(offset, length) })
+    }
+
+    /// Sees to it that the page in which some bytes lie is at hand. Errors: EFAULT; ENOMEM.
+    #[cold]
+    fn bring_to_hand(&mut self, address: usize, length: usize, access: Access) -> Result<()> {
+        check_range(address, length)?;
+        self.with_page(address, access, |_| ())?;
+        let _noted = self.mappings.find(address & !(PAGE_SIZE - 1), access);
+        Ok(())
+    }
 }
 
 impl AddressSpace {
@@ -144,7 +166,8 @@ impl AddressSpace {
         if length > PAGE_SIZE - offset {
             return None;
         }
-        let space = self.space.lock();
+        // Where somebody else has it, the longer way waits for it.
+        let space = self.space.try_lock()?;
         let page = space.mappings.at_hand(address - offset, access)?;
         Some(act(&page, offset))
     }
@@ -173,17 +196,75 @@ impl AddressSpace {
     /// Writes a value. Errors: EFAULT.
     #[inline]
     pub fn write<T: IntoBytes + Immutable + Copy>(&self, pointer: UserPointer<T>, value: &T) -> Result<()> {
-        let (address, bytes) = (pointer.address(), value.as_bytes());
-        match self.at_hand(address, bytes.len(), Access::Write, |page, offset| page.write(offset, bytes)) {
+        match self.write_at_hand(pointer, value) {
             Some(()) => Ok(()),
             None => self.write_anywhere(pointer, *value),
         }
+    }
+
+    /// Writes a value if that takes no looking for the place.
+    #[inline(always)]
+    pub fn write_at_hand<T: IntoBytes + Immutable>(&self, pointer: UserPointer<T>, value: &T) -> Option<()> {
+        let bytes = value.as_bytes();
+        self.at_hand(pointer.address(), bytes.len(), Access::Write, |page, offset| page.write(offset, bytes))
     }
 
     // Takes the value itself: one that has to lie in memory only here can stay in registers until then.
     #[cold]
     fn write_anywhere<T: IntoBytes + Immutable>(&self, pointer: UserPointer<T>, value: T) -> Result<()> {
         self.write_bytes(pointer.address(), value.as_bytes())
+    }
+
+    /// Has `fill` write some bytes of the program's: where they lie, if that is in one page, and else by way of a copy. The
+    /// space is locked in the first case. Errors: EFAULT; ENOMEM when the kernel cannot hold a copy.
+    #[inline(always)]
+    pub fn fill<R>(&self, address: usize, length: usize, fill: impl FnOnce(&mut [u8]) -> R) -> Result<R> {
+        self.with_bytes(address, length, Access::Write, fill)
+    }
+
+    /// Has `look` see some bytes of the program's, likewise. Errors: as those of [`Self::fill`].
+    #[inline(always)]
+    pub fn look<R>(&self, address: usize, length: usize, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        self.with_bytes(address, length, Access::Read, |bytes| look(bytes))
+    }
+
+    /// Both of these. `act` is called in one place only, so that its code is here and not a call away.
+    #[inline(always)]
+    fn with_bytes<R>(
+        &self,
+        address: usize,
+        length: usize,
+        access: Access,
+        act: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R> {
+        let (mut space, mut copy);
+        let is_lent = address % PAGE_SIZE + length <= PAGE_SIZE;
+        let bytes = if is_lent {
+            space = self.space.lock();
+            space.lend(address, length, access)?
+        } else {
+            copy = self.copy_of(address, length, access)?;
+            &mut copy.as_mut_bytes()[..length]
+        };
+        let result = act(bytes);
+        if access == Access::Write && !is_lent {
+            self.write_bytes(address, bytes)?;
+        }
+        Ok(result)
+    }
+
+    /// A copy of some bytes, if they are to be read, or room for them, in which what lies first is aligned as any number is.
+    /// Errors: EFAULT; ENOMEM.
+    #[cold]
+    fn copy_of(&self, address: usize, length: usize, access: Access) -> Result<Vec<u64>> {
+        let words = length.div_ceil(size_of::<u64>());
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(words).map_err(|_| Errno::ENOMEM)?;
+        copy.resize(words, 0);
+        if access == Access::Read {
+            self.read_bytes(address, &mut copy.as_mut_bytes()[..length])?;
+        }
+        Ok(copy)
     }
 
     /// Reads an array. Errors: EFAULT; ENOMEM when the kernel cannot hold so much.

@@ -15,11 +15,11 @@ use super::{
     process::Process,
     sched::{self, Schedule},
     serve::Restart,
-    signal::{Actions, ThreadSignals},
+    signal::{Action, Actions, ThreadSignals},
     vfork::Release,
 };
 use crate::{
-    abi::{TaskId, Timespec},
+    abi::{Signal, TaskId, Timespec},
     fs::{fd_table::FileTable, path::PathContext},
     mm::AddressSpace,
     ns::{Access, Credentials, Namespaces, user::UserNamespace},
@@ -50,7 +50,7 @@ pub struct Task {
     membership: SpinLock<Membership>,
     /// Taken inside the process' state, or alone; nothing is taken inside it.
     pub(super) signals: SpinLock<ThreadSignals>,
-    /// As `resources`.
+    /// As `resources`, but for the actions' own lock.
     actions: SpinLock<Arc<Actions>>,
     /// As `resources`.
     name: SpinLock<Name>,
@@ -268,7 +268,13 @@ impl Task {
     /// What it is told when a clock of the host shows `host`.
     #[inline(always)]
     pub fn told(&self, clock: HostClock, host: Timespec) -> Timespec {
-        if self.is_shifted.load(Relaxed) { self.told_inside(clock, host) } else { host }
+        if self.is_shifted() { self.told_inside(clock, host) } else { host }
+    }
+
+    /// Whether its clocks show another time than the host's.
+    #[inline(always)]
+    pub fn is_shifted(&self) -> bool {
+        self.is_shifted.load(Relaxed)
     }
 
     #[inline(never)]
@@ -316,6 +322,11 @@ impl Task {
     /// Who it is and what it may do.
     pub fn credentials(&self) -> Arc<Credentials> {
         self.credentials.get()
+    }
+
+    /// Looks at who it is without taking a share of that. No lock may be taken in `look` but a user namespace's.
+    pub fn with_credentials<R>(&self, look: impl FnOnce(&Credentials) -> R) -> R {
+        look(&self.credentials.lock())
     }
 
     /// Makes it someone else. Only the task itself does.
@@ -376,6 +387,12 @@ impl Task {
     /// What is done about its signals.
     pub fn actions(&self) -> Arc<Actions> {
         self.actions.get()
+    }
+
+    /// What is done about one.
+    #[inline]
+    pub fn action(&self, signal: Signal) -> Action {
+        self.actions.lock().get(signal)
     }
 
     pub(super) fn set_actions(&self, actions: Arc<Actions>) {
