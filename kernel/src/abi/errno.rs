@@ -41,6 +41,8 @@ impl Errno {
 
     /// The call cannot be over at once: it is to be made anew as one that may wait.
     pub const WOULD_WAIT: Self = Self(517);
+    /// The call has no result: it left the registers as they are to be.
+    pub const NO_RESULT: Self = Self(518);
 
     /// The error of this number, whether or not it has a name.
     pub const fn from_number(number: u16) -> Self {

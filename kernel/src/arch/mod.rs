@@ -316,19 +316,20 @@ pub trait UserMode: Sized + Send {
     /// Replaces the register file. Values user mode may not have are mended, never trusted: flags are masked to those a
     /// program can change itself, and an address a program cannot have makes the program fault, not the kernel.
     fn set_registers(&mut self, registers: &Registers);
+    /// Shows the register file where it lies, which costs less. The segment bases are not part of it: what is found there
+    /// means nothing.
+    fn see_registers<R>(&mut self, see: impl FnOnce(&Registers) -> R) -> R;
+    /// Lets `change` alter it, likewise; the values are mended then as by [`Self::set_registers`].
+    fn change_registers<R>(&mut self, change: impl FnOnce(&mut Registers) -> R) -> R;
     /// Bytes of extended state, as XSAVE (or FXSAVE, 512, without it) lays them out, header included.
     fn extended_state_size() -> usize;
     /// The features in it: XCR0's bits, or 0 when it is FXSAVE's.
     fn extended_state_features() -> u64;
-    /// Shows it, `extended_state_size` bytes.
-    fn show_extended_state<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> R;
-    /// Replaces it by what `fill` writes: FXSAVE's 512 bytes or the whole, as `length` says. Errors: those of `fill`; EINVAL
-    /// when the processor would refuse it. What it is then is not specified.
-    fn load_extended_state(
-        &mut self,
-        length: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<()>,
-    ) -> Result<()>;
+    /// Writes it down, `extended_state_size` bytes. Cheapest where `into` begins at a multiple of 64.
+    fn store_extended_state(&mut self, into: &mut [u8]);
+    /// Replaces it by FXSAVE's 512 bytes or by the whole, as `from` is long. Errors: EINVAL when the processor would refuse
+    /// it; what it is then is not specified.
+    fn load_extended_state(&mut self, from: &[u8]) -> Result<()>;
     /// As a new program finds it.
     fn reset_extended_state(&mut self);
     /// Called when another task will run on this CPU: whatever of this context lives in the processor is put away.

@@ -9,7 +9,7 @@ use core::arch::asm;
 /// FXSAVE's part, which is first in any case.
 pub const LEGACY_SIZE: usize = 512;
 /// The header behind it.
-const HEADER_SIZE: usize = 64;
+pub const HEADER_SIZE: usize = 64;
 /// In FXSAVE's part: the x87 control word.
 const CONTROL_WORD: usize = 0;
 /// In FXSAVE's part: MXCSR, and behind it the mask of its bits that exist.
@@ -31,17 +31,16 @@ pub fn reset(state: &mut [u8]) {
 /// Errors: EINVAL for what would make the processor fault: bits of MXCSR that do not exist, parts that are not in use here,
 /// the compacted form, a header whose reserved bytes are not zero.
 pub fn check(state: &[u8], features: u64) -> Result<()> {
-    let word = |at: usize| u32::from_le_bytes([state[at], state[at + 1], state[at + 2], state[at + 3]]);
-    if word(MXCSR) & !mxcsr_mask() != 0 {
+    let (legacy, rest) =
+        state.split_first_chunk::<LEGACY_SIZE>().expect("FXSAVE's part is there in any case");
+    let mxcsr = legacy[MXCSR..].first_chunk().expect("it lies within");
+    if u32::from_le_bytes(*mxcsr) & !mxcsr_mask() != 0 {
         return Err(Errno::EINVAL.because("MXCSR may only have bits that the processor has"));
     }
-    if state.len() > LEGACY_SIZE {
-        let header = &state[LEGACY_SIZE..LEGACY_SIZE + HEADER_SIZE];
-        let mut words = header
-            .chunks_exact(8)
-            .map(|word| u64::from_le_bytes(word.try_into().expect("a chunk has eight")));
-        let present = words.next().unwrap_or(0);
-        if present & !features != 0 || words.fold(0, |all, word| all | word) != 0 {
+    if let Some(header) = rest.first_chunk::<HEADER_SIZE>() {
+        let [present, reserved @ ..] = header.as_chunks().0 else { unreachable!("it has eight words") };
+        let is_reserved_used = reserved.iter().fold(0, |all, word| all | u64::from_le_bytes(*word)) != 0;
+        if u64::from_le_bytes(*present) & !features != 0 || is_reserved_used {
             return Err(
                 Errno::EINVAL.because("XSAVE's header may name only parts in use, and have nothing else")
             );

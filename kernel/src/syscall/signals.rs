@@ -6,7 +6,7 @@ use crate::{
     fs::{Descriptor, OpenFlags},
     mm::reserve,
     task::{
-        Process, Task, pidfd,
+        Process, pidfd,
         signal::{
             self, Action, SignalInfo,
             action::{ActionFlags, UNCATCHABLE},
@@ -104,10 +104,10 @@ pub fn rt_sigpending(caller: &mut Caller<'_>, into: usize, size: usize) -> Resul
 
 /// rt_sigreturn(2): does not return, but goes on where the signal came. Without a frame the program is ended.
 pub fn rt_sigreturn(caller: &mut Caller<'_>) -> Result<usize> {
-    deliver::leave_handler(caller).or_else(|_| {
+    if deliver::leave_handler(caller).is_err() {
         deliver::give_up(caller, None);
-        Ok(0)
-    })
+    }
+    Err(Errno::NO_RESULT)
 }
 
 /// sigaltstack(2). Errors: EFAULT; EPERM, EINVAL, ENOMEM.
@@ -118,7 +118,7 @@ pub fn sigaltstack(
 ) -> Result<usize> {
     use crate::arch::UserMode;
     let new = new.optional().map(|new| caller.space.read(new)).transpose()?;
-    let stack_pointer = caller.user.registers().rsp as usize;
+    let stack_pointer = caller.user.see_registers(|registers| registers.rsp) as usize;
     let before = caller.task.alternate_stack();
     if let Some(new) = new {
         caller.task.set_alternate_stack(before.changed(new, stack_pointer)?);
@@ -199,30 +199,40 @@ enum Message {
 }
 
 impl Message {
-    fn info(self, caller: &Caller<'_>, signal: Signal, receiver: &Task) -> SignalInfo {
+    #[inline]
+    fn info(self, caller: &Caller<'_>, signal: Signal, receiver: &Arc<Process>) -> SignalInfo {
         match self {
             Self::MadeUp(info) => info,
             Self::Plain(code) => {
-                let user = receiver.credentials().user_namespace.shown_user(caller.credentials().uid);
-                let user = user.unwrap_or(crate::ns::credentials::OVERFLOW_ID);
+                let user = user_seen_by(caller, receiver).unwrap_or(crate::ns::credentials::OVERFLOW_ID);
                 SignalInfo::user(signal, code, caller.task.process().id(), user)
             }
         }
     }
 }
 
+/// The caller's user as it is called in a process, if anything.
+fn user_seen_by(caller: &Caller<'_>, receiver: &Arc<Process>) -> Option<u32> {
+    if Arc::ptr_eq(receiver, caller.task.process()) {
+        // All threads of a process are in one user namespace.
+        return caller.task.with_credentials(|own| own.user_namespace.shown_user(own.uid));
+    }
+    let theirs = receiver.any_thread()?.credentials();
+    theirs.user_namespace.shown_user(caller.credentials().uid)
+}
+
 /// Sends to a process if that is permitted. Errors: EINVAL, EPERM, EAGAIN.
+#[inline]
 fn send_to_process(caller: &Caller<'_>, process: &Arc<Process>, number: u32, message: Message) -> Result<()> {
     let signal = signal_or_probe(number)?;
-    permission::check(caller.task.process(), &caller.credentials(), process, signal)?;
-    match (signal, process.any_thread()) {
-        (Some(signal), Some(receiver)) => {
-            signal::send_to_process(process, message.info(caller, signal, &receiver))
-        }
-        _ => Ok(()),
+    permission::check(caller.task, process, signal)?;
+    match signal {
+        Some(signal) => signal::send_to_process(process, message.info(caller, signal, process)),
+        None => Ok(()),
     }
 }
 
+/// The process of this number, or of the thread of this number. Errors: ESRCH.
 fn process_of(id: i32) -> Result<Arc<Process>> {
     let found = table::process(id as TaskId).or_else(|| Some(table::task(id as TaskId)?.process().clone()));
     found.ok_or_else(|| Errno::ESRCH.because("there is no such process"))
@@ -234,10 +244,12 @@ pub fn kill(caller: &mut Caller<'_>, id: i32, number: u32) -> Result<usize> {
     if id == i32::MIN {
         return Err(Errno::ESRCH.because("no process group has this number"));
     }
+    let own = caller.task.process();
     let group = match id {
+        _ if id as TaskId == own.id() => return send_to_process(caller, own, number, message).map(|()| 0),
         1.. => return send_to_process(caller, &process_of(id)?, number, message).map(|()| 0),
         -1 => return kill_all(caller, number, message),
-        0 => caller.task.process().group_id(),
+        0 => own.group_id(),
         ..-1 => id.unsigned_abs(),
     };
     kill_each(caller, &table::group_members(group), number, message)
@@ -292,13 +304,15 @@ fn send_to_thread(
     if id <= 0 || process.is_some_and(|process| process <= 0) {
         return Err(Errno::EINVAL.because("threads and processes have positive numbers"));
     }
-    let task = table::task(id as TaskId)
+    let own = caller.task.id() == id as TaskId;
+    let task = if own { Some(caller.task.clone()) } else { table::task(id as TaskId) };
+    let task = task
         .filter(|task| process.is_none_or(|process| task.process().id() == process as TaskId))
         .ok_or_else(|| Errno::ESRCH.because("there is no such thread"))?;
     let signal = signal_or_probe(number)?;
-    permission::check(caller.task.process(), &caller.credentials(), task.process(), signal)?;
+    permission::check(caller.task, task.process(), signal)?;
     if let Some(signal) = signal {
-        signal::send_to_task(&task, message.info(caller, signal, &task))?;
+        signal::send_to_task(&task, message.info(caller, signal, task.process()))?;
     }
     Ok(0)
 }

@@ -39,6 +39,11 @@ impl Attention {
         self.0.load(Relaxed) & cause.0 != 0
     }
 
+    /// Whether this is there, and nothing else.
+    pub fn is_only(&self, cause: Cause) -> bool {
+        self.0.load(Relaxed) == cause.0
+    }
+
     /// Whether any of these would end a wait: a signal, the task's end, or a stop.
     pub fn interrupts(&self) -> bool {
         self.0.load(Relaxed) & (SIGNAL.0 | KILLED.0 | STOP.0) != 0

@@ -65,7 +65,7 @@ impl Actor for Arc<Task> {
     }
 
     fn blocks_or_ignores(&self, signal: Signal) -> bool {
-        self.blocked().contains(signal) || self.actions().get(signal).handler == super::signal::action::IGNORE
+        self.blocked().contains(signal) || self.action(signal).handler == super::signal::action::IGNORE
     }
 
     fn raise(&self, signal: Signal) {

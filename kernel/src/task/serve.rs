@@ -11,7 +11,12 @@ use super::{
     Caller, Task, attention, exit, out_of_memory,
     run_queue::Place,
     sched,
-    signal::{self, Action, LastFault, SignalInfo, deliver, restart::Interrupted, stop, take},
+    signal::{
+        self, Action, LastFault, SignalInfo, deliver,
+        restart::Interrupted,
+        stop,
+        take::{self, Delivery},
+    },
     wait::{self, Waiting},
 };
 use crate::{
@@ -178,14 +183,22 @@ fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Pause {
                 caller.came_at = came::<TIME>(task, CHARGED);
                 task.count_system_call();
                 let result = S::now(caller, number);
-                if needs_attention(task, result) {
-                    if result == Errno::WOULD_WAIT.to_result() {
-                        return Pause::Call { number };
-                    }
+                if !needs_attention(task, result) {
                     caller.user.set_result(result);
-                    return Pause::Attention(Some(Finished { number, result }));
+                    continue;
                 }
-                caller.user.set_result(result);
+                if result == Errno::WOULD_WAIT.to_result() {
+                    return Pause::Call { number };
+                }
+                let mut finished = Finished { number, result };
+                if result == Errno::NO_RESULT.to_result() {
+                    finished.result = 0;
+                } else {
+                    caller.user.set_result(result);
+                }
+                if finished.interrupted().is_some() || !deliver_signals(caller) {
+                    return Pause::Attention(Some(finished));
+                }
                 continue;
             }
             Trap::PageFault { address, access } => {
@@ -201,10 +214,34 @@ fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Pause {
                 return Pause::Interrupt;
             }
         }
-        if task.attention.is_wanted() {
+        if task.attention.is_wanted() && !deliver_signals(caller) {
             return Pause::Attention(None);
         }
     }
+}
+
+/// If nothing but signals wants attention, which is the most frequent and takes no waiting, has their handlers run next.
+/// False: there is more to look at.
+#[inline(always)]
+fn deliver_signals(caller: &mut Caller<'_>) -> bool {
+    let task = caller.task;
+    while task.attention.is_only(attention::SIGNAL) && deliver_signal(caller, None) {}
+    !task.attention.is_wanted()
+}
+
+/// Has the handler of the next signal run next, if there is one with a handler, and settles the call that it interrupts.
+#[inline(never)]
+fn deliver_signal(caller: &mut Caller<'_>, call: Option<Interrupted>) -> bool {
+    let mut delivery = Delivery::default();
+    let Some(signal) = take::next(caller.task, &mut delivery) else { return false };
+    trace(caller.task, Event::Handler { signal });
+    if let Some(call) = call {
+        settle(caller, call, Some(&delivery.action));
+    }
+    if deliver::enter_handler(caller, signal, &delivery).is_err() {
+        deliver::give_up(caller, Some(signal));
+    }
+    true
 }
 
 /// What [`came`] is told: whether virtual time is charged for the trap.
@@ -231,6 +268,7 @@ fn came<const TIME: bool>(task: &Task, charged: bool) -> u64 {
 }
 
 /// Keeps an event, in virtual time.
+#[inline]
 fn trace(task: &Task, event: Event) {
     if clocksource::is_virtual() {
         record(clocksource::cycles(), task.id(), event);
@@ -266,7 +304,7 @@ async fn end_turn(caller: &mut Caller<'_>) {
 /// a thing.
 #[inline(always)]
 fn needs_attention(task: &Task, result: isize) -> bool {
-    let internal = Errno::WOULD_WAIT.to_result()..=Errno::ERESTARTSYS.to_result();
+    let internal = Errno::NO_RESULT.to_result()..=Errno::ERESTARTSYS.to_result();
     internal.contains(&result) || task.attention.is_wanted()
 }
 
@@ -294,16 +332,8 @@ async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
             wait::turn_of_all(task, caller.user).await;
         } else if task.attention.has(attention::STOP) {
             stop::halt(task, caller.user).await;
-        } else if task.attention.has(attention::SIGNAL)
-            && let Some(delivery) = take::next(task)
-        {
-            trace(task, Event::Handler { signal: delivery.signal });
-            if let Some(call) = call.take() {
-                settle(caller, call, Some(&delivery.action));
-            }
-            if deliver::enter_handler(caller, &delivery).is_err() {
-                deliver::give_up(caller, Some(delivery.signal));
-            }
+        } else if task.attention.has(attention::SIGNAL) && deliver_signal(caller, call) {
+            call = None;
         } else if task.attention.has(attention::TURN) {
             task.attention.clear(attention::TURN);
             if sched::is_outranked(task) {
@@ -326,9 +356,7 @@ async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
 
 /// Has an interrupted call fail, or be made again.
 fn settle(caller: &mut Caller<'_>, call: Interrupted, handler: Option<&Action>) {
-    let mut registers = caller.user.registers();
-    call.settle(handler, &mut registers);
-    caller.user.set_registers(&registers);
+    caller.user.change_registers(|registers| call.settle(handler, registers));
 }
 
 /// The processor's number of a page fault, and the bits of its error code, for signal frames.

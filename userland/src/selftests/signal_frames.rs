@@ -179,6 +179,22 @@ pub fn cases(plan: &mut Plan) {
         })?;
         equal("the answer", status, Status::Exited(77))
     });
+    plan.case("no number in a frame's rax means anything but itself, not even one that a kernel knows", || {
+        // Linux' own kernel, and others, ask by such errors to have a call made again.
+        for number in -530..=-500 {
+            REGISTER.store(libc::REG_RAX, SeqCst);
+            WITH.store(number as u64, SeqCst);
+            install(spoil as *const () as usize, libc::SA_SIGINFO);
+            let found: i64;
+            // SAFETY: kill(own id, SIGUSR1), whose handler changes nothing but rax.
+            unsafe {
+                asm!("syscall", inout("rax") libc::SYS_kill => found, in("rdi") i64::from(own_id()), in("rsi") 10i64,
+                    out("rcx") _, out("r11") _);
+            }
+            equal("rax", found, number)?;
+        }
+        Ok(())
+    });
     for (what, address) in [
         ("address 0", 0),
         ("the kernel's half", 0xffff_ffff_8100_0000),

@@ -84,7 +84,7 @@ impl UserMode for Context {
 
     fn duplicate(&mut self) -> Result<Self> {
         let mut copy = Self::kept(self.registers())?;
-        self.show_extended_state(|state| copy.extended.copy_from_slice(state));
+        copy.extended.copy_from_slice(self.fetch_extended_state());
         Ok(copy)
     }
 
@@ -159,6 +159,17 @@ impl UserMode for Context {
         }
     }
 
+    fn see_registers<R>(&mut self, see: impl FnOnce(&Registers) -> R) -> R {
+        see(&self.registers())
+    }
+
+    fn change_registers<R>(&mut self, change: impl FnOnce(&mut Registers) -> R) -> R {
+        let mut registers = self.registers();
+        let result = change(&mut registers);
+        self.set_registers(&registers);
+        result
+    }
+
     fn extended_state_size() -> usize {
         form().map_or(xsave::LEGACY_SIZE, FrameForm::extended_size)
     }
@@ -167,21 +178,18 @@ impl UserMode for Context {
         form().map_or(0, FrameForm::features)
     }
 
-    fn show_extended_state<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> R {
-        if let Place::Hosted(hosted) = &self.place {
-            hosted.in_stub(|thread, form| form.save_extended(thread.slot(), &mut self.extended));
+    fn store_extended_state(&mut self, into: &mut [u8]) {
+        match &self.place {
+            Place::Kept(_) => into.copy_from_slice(&self.extended),
+            Place::Hosted(hosted) => hosted.in_stub(|thread, form| form.save_extended(thread.slot(), into)),
         }
-        look(&self.extended)
     }
 
-    fn load_extended_state(
-        &mut self,
-        length: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<()>,
-    ) -> Result<()> {
-        fill(&mut self.extended[..length])?;
-        xsave::check(&self.extended[..length], Self::extended_state_features())?;
-        xsave::complete(&mut self.extended, length);
+    fn load_extended_state(&mut self, from: &[u8]) -> Result<()> {
+        // Looked at here, where the program cannot change it any more.
+        self.extended[..from.len()].copy_from_slice(from);
+        xsave::check(&self.extended[..from.len()], Self::extended_state_features())?;
+        xsave::complete(&mut self.extended, from.len());
         self.put_extended_state();
         Ok(())
     }
@@ -231,6 +239,14 @@ impl Context {
         Ok(Self { place: Place::Kept(registers), extended, fault: None, arguments: [0; 6] })
     }
 
+    /// Its extended state, brought here if a host thread has it.
+    fn fetch_extended_state(&mut self) -> &[u8] {
+        if let Place::Hosted(hosted) = &self.place {
+            hosted.in_stub(|thread, form| form.save_extended(thread.slot(), &mut self.extended));
+        }
+        &self.extended
+    }
+
     /// Has the host thread, if there is one, take over what is in `extended`.
     fn put_extended_state(&mut self) {
         if let Place::Hosted(hosted) = &self.place {
@@ -277,7 +293,7 @@ impl Context {
     /// Leaves nothing in the slot that the program before may have written, as this one may have more power.
     fn renew(&mut self) {
         let registers = self.registers();
-        self.show_extended_state(|_| ());
+        self.fetch_extended_state();
         if let Place::Hosted(hosted) = &self.place {
             hosted.in_stub(|thread, form| {
                 thread.slot().clear_stack();
@@ -290,7 +306,7 @@ impl Context {
 
     fn move_to(&mut self, process: Arc<Process>) -> core::result::Result<(), Unborn> {
         let registers = self.registers();
-        self.show_extended_state(|_| ());
+        self.fetch_extended_state();
         let thread = process.take_thread()?;
         self.place = Place::Hosted(Hosted { process, thread });
         self.set_registers(&registers);

@@ -35,7 +35,7 @@ impl Cpu {
     /// The registers of the program that ran here last, for a panic's report.
     pub fn last_program(&self) -> Option<Registers> {
         // SAFETY: entry.rs put the pointer there, and `forget` takes it away before the frame goes.
-        unsafe { self.frame.get().as_ref() }.map(Frame::registers)
+        unsafe { self.frame.get().as_ref() }.map(|frame| *frame.clone().whole())
     }
 
     /// This frame goes away.

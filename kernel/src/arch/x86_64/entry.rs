@@ -43,15 +43,16 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The registers as the program sees them.
-    pub fn registers(&self) -> Registers {
-        let mut registers = self.registers;
+    /// The registers as the program sees them, none of them stale; it goes by IRET from then on.
+    #[inline(always)]
+    pub fn whole(&mut self) -> &mut Registers {
         if self.by_iret == 0 {
             // It came by SYSCALL, which leaves these two so.
-            registers.rcx = registers.rip;
-            registers.r11 = registers.rflags;
+            self.registers.rcx = self.registers.rip;
+            self.registers.r11 = self.registers.rflags;
+            self.by_iret = 1;
         }
-        registers
+        &mut self.registers
     }
 }
 

@@ -66,45 +66,89 @@ impl ExtendedState {
 
     /// Stores the processor's registers here; they stay valid there too.
     pub fn store(&mut self) {
-        let memory = self.0.as_ptr();
-        let parts = features::get().extended_state.bits();
-        // SAFETY: the memory has the size and alignment that the instruction wants for these parts.
-        unsafe {
-            if parts == 0 {
-                asm!("fxsave64 [{}]", in(reg) memory, options(nostack, preserves_flags));
-            } else {
-                let (low, high) = (parts as u32, (parts >> 32) as u32);
-                asm!("xsave64 [{}]", in(reg) memory, in("eax") low, in("edx") high, options(nostack, preserves_flags));
-            }
-        }
+        // SAFETY: the memory has the size and the alignment.
+        unsafe { store(self.0.as_ptr()) };
     }
 
     /// Loads the processor's registers from here.
     pub fn load(&self) {
-        let memory = self.0.as_ptr();
-        let parts = features::get().extended_state.bits();
         // SAFETY: what is here was stored by the processor, or checked by `xsave::check` for all that it refuses.
-        unsafe {
-            if parts == 0 {
-                asm!("fxrstor64 [{}]", in(reg) memory, options(nostack, preserves_flags));
-            } else {
-                let (low, high) = (parts as u32, (parts >> 32) as u32);
-                asm!("xrstor64 [{}]", in(reg) memory, in("eax") low, in("edx") high, options(nostack, preserves_flags));
-            }
-        }
+        unsafe { load(self.0.as_ptr()) };
     }
 
-    /// Takes over bytes that a program may have made up: FXSAVE's, or all. Errors: those of `fill`, and of
-    /// [`xsave::check`]; then it is as the processor starts.
-    pub fn replace(&mut self, length: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
-        let features = features::get().extended_state.bits();
+    /// Takes over bytes that a program may have made up: FXSAVE's, or all. Errors: those of [`xsave::check`]; then nothing
+    /// has changed.
+    pub fn replace(&mut self, from: &[u8]) -> Result<()> {
+        xsave::check(from, parts())?;
         let state = self.bytes_mut();
-        let result = fill(&mut state[..length]).and_then(|()| xsave::check(&state[..length], features));
-        match result {
-            Ok(()) => xsave::complete(state, length),
-            Err(_) => xsave::reset(state),
+        state[..from.len()].copy_from_slice(from);
+        xsave::complete(state, from.len());
+        Ok(())
+    }
+}
+
+/// The parts there are, as in XCR0; none without XSAVE.
+fn parts() -> u64 {
+    features::get().extended_state.bits()
+}
+
+/// Has the processor write its registers into `bytes`, if that is a place it can write to.
+pub fn store_to(bytes: &mut [u8]) -> bool {
+    let fits = is_fit(bytes);
+    if fits {
+        // Of XSAVE's header the processor writes the first word only.
+        if let Some(header) = bytes[xsave::LEGACY_SIZE..].first_chunk_mut::<{ xsave::HEADER_SIZE }>() {
+            *header = [0; xsave::HEADER_SIZE];
         }
-        result
+        // SAFETY: it is as long and as aligned as the instruction wants.
+        unsafe { store(bytes.as_mut_ptr()) };
+    }
+    fits
+}
+
+/// Has the processor read its registers from bytes that a program may have made up, if that is a place it can read all of
+/// them from. Errors: those of [`xsave::check`]; then nothing has changed.
+pub fn load_from(bytes: &[u8]) -> Result<bool> {
+    let fits = is_fit(bytes);
+    if fits {
+        xsave::check(bytes, parts())?;
+        // SAFETY: it is as long and as aligned as the instruction wants, and was checked for all that it refuses.
+        unsafe { load(bytes.as_ptr()) };
+    }
+    Ok(fits)
+}
+
+fn is_fit(bytes: &[u8]) -> bool {
+    bytes.len() == size() && bytes.as_ptr().addr().is_multiple_of(ALIGNMENT)
+}
+
+/// # Safety
+/// There is room for [`size`] bytes, at a multiple of [`ALIGNMENT`].
+unsafe fn store(memory: *mut u8) {
+    let parts = parts();
+    // SAFETY: as the caller says.
+    unsafe {
+        if parts == 0 {
+            asm!("fxsave64 [{}]", in(reg) memory, options(nostack, preserves_flags));
+        } else {
+            let (low, high) = (parts as u32, (parts >> 32) as u32);
+            asm!("xsave64 [{}]", in(reg) memory, in("eax") low, in("edx") high, options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// # Safety
+/// There are [`size`] bytes that the processor would not refuse, at a multiple of [`ALIGNMENT`].
+unsafe fn load(memory: *const u8) {
+    let parts = parts();
+    // SAFETY: as the caller says.
+    unsafe {
+        if parts == 0 {
+            asm!("fxrstor64 [{}]", in(reg) memory, options(nostack, preserves_flags));
+        } else {
+            let (low, high) = (parts as u32, (parts >> 32) as u32);
+            asm!("xrstor64 [{}]", in(reg) memory, in("eax") low, in("edx") high, options(nostack, preserves_flags));
+        }
     }
 }
 

@@ -90,26 +90,34 @@ impl UserMode for Context {
         if self.loaded {
             self.store_bases();
         }
-        self.frame.registers()
+        *self.frame.whole()
     }
 
     fn set_registers(&mut self, registers: &Registers) {
-        let flags = registers.rflags & USER_FLAGS.bits() | FIXED_FLAGS;
         // A base that the processor would refuse: the program finds zero instead.
         let base = |address: u64| if VirtAddr::try_new(address).is_ok() { address } else { 0 };
-        self.frame.registers = Registers {
-            rflags: flags,
-            fs_base: base(registers.fs_base),
-            gs_base: base(registers.gs_base),
-            ..*registers
-        };
-        self.frame.by_iret = 1;
+        let (fs_base, gs_base) = (base(registers.fs_base), base(registers.gs_base));
+        self.change_registers(|own| *own = Registers { fs_base, gs_base, ..*registers });
         if self.loaded {
             self.load_bases();
         }
-        self.ready = false;
     }
 
+    #[inline(always)]
+    fn see_registers<R>(&mut self, see: impl FnOnce(&Registers) -> R) -> R {
+        see(self.frame.whole())
+    }
+
+    #[inline(always)]
+    fn change_registers<R>(&mut self, change: impl FnOnce(&mut Registers) -> R) -> R {
+        let registers = self.frame.whole();
+        let result = change(registers);
+        registers.rflags = registers.rflags & USER_FLAGS.bits() | FIXED_FLAGS;
+        self.ready = false;
+        result
+    }
+
+    #[inline(always)]
     fn extended_state_size() -> usize {
         extended_state::size()
     }
@@ -118,23 +126,26 @@ impl UserMode for Context {
         features::get().extended_state.bits()
     }
 
-    fn show_extended_state<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> R {
+    #[inline]
+    fn store_extended_state(&mut self, into: &mut [u8]) {
         if self.loaded {
+            if extended_state::store_to(into) {
+                return;
+            }
             self.extended.store();
         }
-        look(self.extended.bytes())
+        into.copy_from_slice(self.extended.bytes());
     }
 
-    fn load_extended_state(
-        &mut self,
-        length: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<()>,
-    ) -> Result<()> {
-        let result = self.extended.replace(length, fill);
-        if self.loaded {
-            self.extended.load();
+    #[inline]
+    fn load_extended_state(&mut self, from: &[u8]) -> Result<()> {
+        if !(self.loaded && extended_state::load_from(from)?) {
+            self.extended.replace(from)?;
+            if self.loaded {
+                self.extended.load();
+            }
         }
-        result
+        Ok(())
     }
 
     fn reset_extended_state(&mut self) {

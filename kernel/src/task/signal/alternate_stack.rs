@@ -59,6 +59,7 @@ impl AlternateStack {
     /// What sigaltstack(2) makes of `wanted`, for a caller with this stack pointer.
     ///
     /// Errors, in this order: EPERM while it is in use; EINVAL for unknown flags; ENOMEM below MINSIGSTKSZ.
+    #[inline]
     pub fn changed(&self, wanted: UserStack, stack_pointer: usize) -> Result<Self> {
         if self.is_used_by(stack_pointer) {
             return Err(Errno::EPERM.because("the alternate stack cannot be changed from on it"));

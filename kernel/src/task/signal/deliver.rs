@@ -11,10 +11,13 @@ use super::{
     take::Delivery,
 };
 use crate::{
-    abi::{Errno, Result, UserPointer},
-    arch::{Registers, UserContext, UserMode},
+    abi::{Errno, Result, Signal, SignalSet, UserPointer},
+    arch::{UserContext, UserMode},
+    mm::AddressSpace,
     task::{Caller, attention},
 };
+use core::mem::offset_of;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// What a handler must not change for the one it interrupted: flags that steer the processor rather than the program.
 /// Trap, direction and resume flag.
@@ -23,122 +26,138 @@ const FLAGS_CLEARED: u64 = 1 << 8 | 1 << 10 | 1 << 16;
 /// Puts a frame on the stack and the program at the handler's first instruction.
 ///
 /// Errors: EFAULT when there is no room for it: then the program cannot go on.
-pub fn enter_handler(caller: &mut Caller<'_>, delivery: &Delivery) -> Result<()> {
-    let Delivery { signal, info, action } = delivery;
+#[inline]
+pub fn enter_handler(caller: &mut Caller<'_>, signal: Signal, delivery: &Delivery) -> Result<()> {
+    let Delivery { taken, action } = delivery;
     if !action.has(ActionFlags::RESTORER) {
         return Err(Errno::EFAULT.because("a handler says where it returns to, SA_RESTORER"));
     }
-    let registers = caller.user.registers();
+    let (task, user) = (caller.task, &mut *caller.user);
+    let stack_pointer = user.see_registers(|registers| registers.rsp) as usize;
     let (mask, stack, fault) = {
-        let signals = caller.task.signals.lock();
+        let signals = task.signals.lock();
         (signals.saved_mask.unwrap_or(signals.blocked), signals.alternate_stack, signals.last_fault)
     };
     let (size, features) = (UserContext::extended_state_size(), UserContext::extended_state_features());
     let framed_size = frame::framed_size(size, features);
-    let placement = place(&registers, action.has(ActionFlags::ONSTACK), stack, framed_size)?;
-    let frame = Frame {
-        restorer: action.restorer as u64,
-        context: Context {
-            flags: STACK_SEGMENT | if features == 0 { 0 } else { EXTENDED_LAYOUT },
-            link: 0,
-            stack: stack.for_user(registers.rsp as usize),
-            machine: MachineContext::new(&registers, fault, mask, placement.extended_state),
-            mask,
-        },
-        info: info.for_user(),
-    };
-    save_state(caller, placement.extended_state, size, features)?;
-    caller.space.write(UserPointer::new(placement.frame), &frame)?;
+    let placement = place(stack_pointer, action.has(ActionFlags::ONSTACK), stack, framed_size)?;
+    caller.space.fill(placement.frame, placement.size(), |bytes| {
+        let (below, state) = bytes.split_at_mut(placement.extended_state - placement.frame);
+        save_state(user, state, size, features);
+        let (frame, _) = Frame::mut_from_prefix(below).map_err(|_| Errno::EFAULT)?;
+        frame.restorer = action.restorer as u64;
+        frame.info.info = taken.info;
+        frame.info.rest = [0; _];
+        let context = &mut frame.context;
+        context.flags = STACK_SEGMENT | if features == 0 { 0 } else { EXTENDED_LAYOUT };
+        context.link = 0;
+        context.stack = stack.for_user(stack_pointer);
+        context.mask = mask;
+        let state = placement.extended_state;
+        user.see_registers(|registers| context.machine.save(registers, fault, mask, state));
+        Ok(())
+    })??;
 
-    caller.user.set_registers(&Registers {
-        rip: action.handler as u64,
-        rsp: placement.frame as u64,
-        rdi: signal.number().into(),
-        rsi: (placement.frame + core::mem::offset_of!(Frame, info)) as u64,
-        rdx: (placement.frame + core::mem::offset_of!(Frame, context)) as u64,
-        rax: 0,
-        rflags: registers.rflags & !FLAGS_CLEARED,
-        ..registers
+    user.change_registers(|registers| {
+        registers.rip = action.handler as u64;
+        registers.rsp = placement.frame as u64;
+        registers.rdi = signal.number().into();
+        registers.rsi = (placement.frame + offset_of!(Frame, info)) as u64;
+        registers.rdx = (placement.frame + offset_of!(Frame, context)) as u64;
+        registers.rax = 0;
+        registers.rflags &= !FLAGS_CLEARED;
     });
-    let mut signals = caller.task.signals.lock();
-    signals.alternate_stack = stack.disarmed();
-    signals.saved_mask = None;
-    let mut blocked = signals.blocked.union(action.mask);
-    drop(signals);
-    if !action.has(ActionFlags::NODEFER) {
-        blocked.insert(*signal);
-    }
-    caller.task.attention.clear(attention::MASK);
-    caller.task.set_blocked(blocked);
+    let own = if action.has(ActionFlags::NODEFER) { SignalSet::EMPTY } else { SignalSet::of(signal) };
+    task.attention.clear(attention::MASK);
+    task.change_signals(|signals| {
+        signals.alternate_stack = stack.disarmed();
+        signals.saved_mask = None;
+        signals.blocked = signals.blocked.union(action.mask).union(own);
+    });
     Ok(())
 }
 
 /// Writes the extended state, with what says how much of it there is.
-fn save_state(caller: &mut Caller<'_>, at: usize, size: usize, features: u64) -> Result<()> {
-    let space = &caller.space;
-    caller.user.show_extended_state(|state| space.write_bytes(at, state))?;
-    if features == 0 {
-        return Ok(());
+#[inline(always)]
+fn save_state(user: &mut UserContext, bytes: &mut [u8], size: usize, features: u64) {
+    let (state, end) = bytes.split_at_mut(size);
+    user.store_extended_state(state);
+    if features != 0 {
+        state[NOTE_AT..LEGACY_STATE].copy_from_slice(StateNote::new(size, features).as_bytes());
+        end.copy_from_slice(&END_MAGIC.to_ne_bytes());
     }
-    space.write(UserPointer::new(at.wrapping_add(NOTE_AT)), &StateNote::new(size, features))?;
-    space.write(UserPointer::new(at.wrapping_add(size)), &END_MAGIC)
 }
 
 /// Where the frame goes. Errors: EFAULT when it would not fit on the alternate stack: overrunning that would be worse.
 fn place(
-    registers: &Registers,
+    stack_pointer: usize,
     on_alternate: bool,
     stack: AlternateStack,
     state_size: usize,
 ) -> Result<Placement> {
-    let stack_pointer = registers.rsp as usize;
+    let is_on_alternate = stack.is_used_by(stack_pointer);
+    let below_red_zone = stack_pointer.wrapping_sub(RED_ZONE);
     let alternate = if on_alternate { stack.top_for(stack_pointer) } else { None };
-    let top = alternate.unwrap_or(stack_pointer.wrapping_sub(RED_ZONE));
-    let placement = Placement::below(top, state_size);
-    if (alternate.is_some() || stack.is_used_by(stack_pointer)) && !stack.holds(placement.frame) {
+    if alternate.is_none() && !is_on_alternate {
+        return Ok(Placement::in_one_page_below(below_red_zone, state_size));
+    }
+    // An alternate stack has just the size that somebody has worked out: no byte of it is passed over.
+    let placement = Placement::below(alternate.unwrap_or(below_red_zone), state_size);
+    if !stack.holds(placement.frame) {
         return Err(Errno::EFAULT.because("the alternate stack is too small for the frame"));
     }
     Ok(placement)
 }
 
-/// rt_sigreturn(2): everything as it was before the handler. The result is what the interrupted call, or code, had in rax.
+/// rt_sigreturn(2): everything as it was before the handler.
 ///
 /// Errors: EFAULT when there is no frame, or nothing that can be one: the program cannot go on.
-pub fn leave_handler(caller: &mut Caller<'_>) -> Result<usize> {
-    let present = caller.user.registers();
-    let frame = (present.rsp as usize).wrapping_sub(core::mem::size_of::<u64>());
-    let at = frame.wrapping_add(core::mem::offset_of!(Frame, context));
-    let context: Context = caller.space.read(UserPointer::new(at))?;
-    caller.task.set_blocked(context.mask);
-    restore_state(caller, context.machine.extended_state as usize)?;
-    let registers = context.machine.registers(&present);
-    caller.user.set_registers(&registers);
-    let mut signals = caller.task.signals.lock();
-    // A frame whose stack would be refused leaves the present one in place.
-    if let Ok(stack) = signals.alternate_stack.changed(context.stack, registers.rsp as usize) {
-        signals.alternate_stack = stack;
-    }
-    Ok(registers.rax as usize)
+pub fn leave_handler(caller: &mut Caller<'_>) -> Result<()> {
+    let (task, space, user) = (caller.task, &caller.space, &mut *caller.user);
+    let frame = user.see_registers(|registers| registers.rsp).wrapping_sub(size_of::<u64>() as u64) as usize;
+    let at = frame.wrapping_add(offset_of!(Frame, context));
+    let (mask, stack, stack_pointer, extended_state) = space.look(at, size_of::<Context>(), |bytes| {
+        let copy;
+        let context = match Context::ref_from_bytes(bytes) {
+            Ok(context) => context,
+            // Its stack pointer is not as it was.
+            Err(_) => {
+                copy = Context::read_from_bytes(bytes).map_err(|_| Errno::EFAULT)?;
+                &copy
+            }
+        };
+        user.change_registers(|registers| context.machine.restore(registers));
+        let MachineContext { rsp, extended_state, .. } = context.machine;
+        Ok((context.mask, context.stack, rsp as usize, extended_state as usize))
+    })??;
+    task.change_signals(|signals| {
+        signals.blocked = mask;
+        // A frame whose stack would be refused leaves the present one in place.
+        let stack = signals.alternate_stack.changed(stack, stack_pointer);
+        signals.alternate_stack = stack.unwrap_or(signals.alternate_stack);
+    });
+    restore_state(user, space, extended_state)
 }
 
-fn restore_state(caller: &mut Caller<'_>, address: usize) -> Result<()> {
+#[inline(always)]
+fn restore_state(user: &mut UserContext, space: &AddressSpace, address: usize) -> Result<()> {
     if address == 0 {
-        caller.user.reset_extended_state();
+        user.reset_extended_state();
         return Ok(());
     }
     let (size, features) = (UserContext::extended_state_size(), UserContext::extended_state_features());
-    let space = &caller.space;
-    let is_whole = features != 0
-        && space.read::<StateNote>(UserPointer::new(address.wrapping_add(NOTE_AT)))?.announces(size)
-        && space.read::<u32>(UserPointer::new(address.wrapping_add(size)))? == END_MAGIC;
-    let length = if is_whole { size } else { LEGACY_STATE };
-    caller.user.load_extended_state(length, |state| space.read_bytes(address, state))
+    let note = UserPointer::<StateNote>::new(address.wrapping_add(NOTE_AT));
+    let is_announced = features != 0 && space.read(note)?.announces(size);
+    let length = if is_announced { frame::framed_size(size, features) } else { LEGACY_STATE };
+    space.look(address, length, |bytes| {
+        let is_whole = bytes.get(size..).is_some_and(|end| end == END_MAGIC.to_ne_bytes());
+        user.load_extended_state(&bytes[..if is_whole { size } else { LEGACY_STATE }])
+    })?
 }
 
 /// Kills with SIGSEGV a program whose stack or frame is no good, after giving its own handler for that a chance.
 /// `signal` is the one that could not be delivered: for SIGSEGV itself there is no second try.
-pub fn give_up(caller: &Caller<'_>, failed: Option<crate::abi::Signal>) {
-    use crate::abi::Signal;
+pub fn give_up(caller: &Caller<'_>, failed: Option<Signal>) {
     if failed == Some(Signal::SIGSEGV) {
         caller.task.actions().set(Signal::SIGSEGV, super::Action::default());
     }

@@ -6,7 +6,10 @@
 //! program may write there what it likes, and make up whole frames.
 
 use super::{LastFault, alternate_stack::UserStack, info::UserSignalInfo};
-use crate::{abi::SignalSet, arch::Registers};
+use crate::{
+    abi::SignalSet,
+    arch::{PAGE_SIZE, Registers},
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `struct sigcontext`
@@ -80,65 +83,32 @@ pub const STACK_SEGMENT: u64 = 2 | 4;
 /// The code segment and the stack segment of 64-bit programs.
 const SEGMENTS: [u16; 4] = [0x33, 0, 0, 0x2b];
 
+/// Copies the registers that a frame has, one by one: each goes straight from its place to the other.
+macro_rules! copy_registers {
+    ($from:ident, $to:ident) => {
+        copy_registers!($from, $to, r8 r9 r10 r11 r12 r13 r14 r15 rdi rsi rbp rbx rdx rax rcx rsp rip rflags)
+    };
+    ($from:ident, $to:ident, $($name:ident)*) => {{ $($to.$name = $from.$name;)* }};
+}
+
 impl MachineContext {
-    /// The registers, to be saved.
-    pub fn new(registers: &Registers, fault: LastFault, mask: SignalSet, extended_state: usize) -> Self {
-        let Registers { r8, r9, r10, r11, r12, r13, r14, r15, .. } = *registers;
-        let Registers { rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags, .. } = *registers;
-        Self {
-            r8,
-            r9,
-            r10,
-            r11,
-            r12,
-            r13,
-            r14,
-            r15,
-            rdi,
-            rsi,
-            rbp,
-            rbx,
-            rdx,
-            rax,
-            rcx,
-            rsp,
-            rip,
-            rflags,
-            segments: SEGMENTS,
-            error_code: fault.error_code.into(),
-            vector: fault.vector.into(),
-            old_mask: mask.0,
-            cr2: fault.address,
-            extended_state: extended_state as u64,
-            reserved: [0; 8],
-        }
+    /// Saves the registers, and what goes with them.
+    #[inline(always)]
+    pub fn save(&mut self, registers: &Registers, fault: LastFault, mask: SignalSet, extended_state: usize) {
+        copy_registers!(registers, self);
+        self.segments = SEGMENTS;
+        self.error_code = fault.error_code.into();
+        self.vector = fault.vector.into();
+        self.old_mask = mask.0;
+        self.cr2 = fault.address;
+        self.extended_state = extended_state as u64;
+        self.reserved = [0; 8];
     }
 
-    /// The registers they are to be again. What is not part of a frame stays as it is in `present`.
-    pub fn registers(&self, present: &Registers) -> Registers {
-        let Self { r8, r9, r10, r11, r12, r13, r14, r15, .. } = *self;
-        let Self { rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags, .. } = *self;
-        Registers {
-            r8,
-            r9,
-            r10,
-            r11,
-            r12,
-            r13,
-            r14,
-            r15,
-            rdi,
-            rsi,
-            rbp,
-            rbx,
-            rdx,
-            rax,
-            rcx,
-            rsp,
-            rip,
-            rflags,
-            ..*present
-        }
+    /// Makes the registers what they were. What is not part of a frame stays as it is.
+    #[inline(always)]
+    pub fn restore(&self, registers: &mut Registers) {
+        copy_registers!(self, registers);
     }
 }
 
@@ -149,6 +119,8 @@ pub struct Placement {
     pub extended_state: usize,
     /// The frame, 8 below a multiple of 16: as if the handler had just been called.
     pub frame: usize,
+    /// One past the last byte.
+    pub end: usize,
 }
 
 /// Bytes below the stack pointer that a function may use.
@@ -159,7 +131,27 @@ impl Placement {
     pub fn below(top: usize, extended_state_size: usize) -> Self {
         let extended_state = top.wrapping_sub(extended_state_size) & !63;
         let frame = (extended_state.wrapping_sub(size_of::<Frame>()) & !15).wrapping_sub(8);
-        Self { extended_state, frame }
+        Self { extended_state, frame, end: extended_state.wrapping_add(extended_state_size) }
+    }
+
+    /// The same, but further below where that has all of it lie in one page: then nobody has to put it together from two,
+    /// and the processor can write its state where it belongs.
+    pub fn in_one_page_below(top: usize, extended_state_size: usize) -> Self {
+        let placement = Self::below(top, extended_state_size);
+        if placement.lies_in_one_page() {
+            return placement;
+        }
+        let lower = Self::below(placement.end & !(PAGE_SIZE - 1), extended_state_size);
+        if lower.lies_in_one_page() { lower } else { placement }
+    }
+
+    const fn lies_in_one_page(&self) -> bool {
+        self.frame / PAGE_SIZE == self.end.wrapping_sub(1) / PAGE_SIZE
+    }
+
+    /// Bytes from the frame to the end.
+    pub const fn size(&self) -> usize {
+        self.end.wrapping_sub(self.frame)
     }
 }
 
@@ -243,20 +235,34 @@ mod tests {
     #[test]
     fn frames_are_aligned_as_the_abi_asks() {
         for top in 0x8000..0x8080 {
-            let placement = Placement::below(top, 2692);
-            assert_eq!((placement.extended_state % 64, (placement.frame + 8) % 16), (0, 0));
-            assert!(placement.extended_state + 2692 <= top);
-            assert!(placement.frame + size_of::<Frame>() <= placement.extended_state);
+            for placement in [Placement::below(top, 2692), Placement::in_one_page_below(top, 2692)] {
+                assert_eq!((placement.extended_state % 64, (placement.frame + 8) % 16), (0, 0));
+                assert_eq!(placement.end, placement.extended_state + 2692);
+                assert!(placement.end <= top);
+                assert!(placement.frame + size_of::<Frame>() <= placement.extended_state);
+            }
         }
+    }
+
+    #[test]
+    fn frames_lie_in_one_page_if_they_can() {
+        for top in (0x8000..0xa000).step_by(8) {
+            let placement = Placement::in_one_page_below(top, 2692);
+            assert!(placement.lies_in_one_page());
+            assert!(placement == Placement::below(top, 2692) || placement.end > top - PAGE_SIZE);
+        }
+        assert_eq!(Placement::in_one_page_below(0x8040, 5000), Placement::below(0x8040, 5000));
     }
 
     #[test]
     fn registers_survive_the_round_trip() {
         let registers =
             Registers { r8: 1, r15: 2, rdi: 3, rax: 4, rsp: 5, rip: 6, rflags: 7, ..Registers::default() };
-        let saved = MachineContext::new(&registers, LastFault::default(), SignalSet(9), 0x40);
-        let present = Registers { fs_base: 8, rax: 99, ..Registers::default() };
-        assert_eq!(saved.registers(&present), Registers { fs_base: 8, ..registers });
+        let mut saved = MachineContext::default();
+        saved.save(&registers, LastFault::default(), SignalSet(9), 0x40);
+        let mut present = Registers { fs_base: 8, rax: 99, ..Registers::default() };
+        saved.restore(&mut present);
+        assert_eq!(present, Registers { fs_base: 8, ..registers });
     }
 
     #[test]

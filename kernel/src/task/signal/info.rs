@@ -22,7 +22,7 @@ pub mod code {
 
 /// A pending signal with what came with it; laid out as the beginning of `siginfo_t`.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct SignalInfo {
     /// `si_signo`
     pub signal: i32,

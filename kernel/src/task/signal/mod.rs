@@ -87,21 +87,27 @@ impl Task {
 
     /// Sets its signal mask, in which SIGKILL and SIGSTOP never are. Only the task itself does.
     pub fn set_blocked(&self, mask: SignalSet) {
-        let state = self.process().state.lock();
-        self.signals.lock().blocked = mask.without(action::UNCATCHABLE);
-        self.look_again(&state);
+        self.change_signals(|signals| signals.blocked = mask);
     }
 
     /// Sets a mask for the duration of a wait, pselect(2). There is nothing to undo: once the call is over the mask from
     /// before comes back, after the handler of the signal that ended the wait.
     pub fn set_temporary_mask(&self, mask: SignalSet) {
+        self.attention.set(attention::MASK);
+        self.change_signals(|signals| {
+            let before = core::mem::replace(&mut signals.blocked, mask);
+            signals.saved_mask.get_or_insert(before);
+        });
+    }
+
+    /// Changes its mask, and what goes with it, and works out what that lets through. Only the task itself does.
+    #[inline]
+    fn change_signals(&self, change: impl FnOnce(&mut ThreadSignals)) {
         let state = self.process().state.lock();
         let mut signals = self.signals.lock();
-        let before = core::mem::replace(&mut signals.blocked, mask.without(action::UNCATCHABLE));
-        signals.saved_mask.get_or_insert(before);
-        drop(signals);
-        self.attention.set(attention::MASK);
-        self.look_again(&state);
+        change(&mut signals);
+        signals.blocked = signals.blocked.without(action::UNCATCHABLE);
+        self.look_at(&state, &signals);
     }
 
     /// Brings the mask from before [`Self::set_temporary_mask`] back.
@@ -115,7 +121,11 @@ impl Task {
 
     /// Works out anew whether there is a signal to deliver. `state` is its process'.
     pub(super) fn look_again(&self, state: &State) {
-        let signals = self.signals.lock();
+        self.look_at(state, &self.signals.lock());
+    }
+
+    #[inline]
+    fn look_at(&self, state: &State, signals: &ThreadSignals) {
         let pending = signals.pending.set().union(state.pending.set());
         self.attention.put(attention::SIGNAL, !pending.without(signals.blocked).is_empty());
     }

@@ -20,7 +20,7 @@ pub fn parent(process: &Arc<Process>, event: Event) {
     table::note_event(process.id(), true);
     parent.child_events.wake_all();
     let Some(thread) = parent.any_thread() else { return };
-    let action = thread.actions().get(Signal::SIGCHLD);
+    let action = thread.action(Signal::SIGCHLD);
     if action.handler != action::IGNORE && !action.has(ActionFlags::NOCLDSTOP) {
         send_event(process, &parent, Signal::SIGCHLD, event);
     }
@@ -30,7 +30,7 @@ pub fn parent(process: &Arc<Process>, event: Event) {
 /// SIGCHLD or has set SA_NOCLDWAIT: then nobody will wait for it.
 pub fn ended(process: &Arc<Process>, parent: &Arc<Process>, exit_signal: u32, status: Status) -> bool {
     table::note_event(process.id(), true);
-    let action = parent.any_thread().map(|thread| thread.actions().get(Signal::SIGCHLD));
+    let action = parent.any_thread().map(|thread| thread.action(Signal::SIGCHLD));
     let sends_child_signal = exit_signal == Signal::SIGCHLD.number();
     let (ignores, unwanted) = match action {
         Some(action) if sends_child_signal => {

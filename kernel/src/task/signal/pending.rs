@@ -64,35 +64,39 @@ impl Drop for Pledge {
 }
 
 /// A signal that was taken out, to be looked at once no lock is held.
+#[derive(Default)]
 pub struct Taken {
-    info: SignalInfo,
+    /// What came with it.
+    pub info: SignalInfo,
     pledge: Option<Pledge>,
 }
 
 impl Taken {
-    /// What came with it; `None` when it is out of date.
-    pub fn complete(mut self) -> Option<SignalInfo> {
-        let is_valid = self.pledge.as_ref().is_none_or(|pledge| pledge.0.taken(&mut self.info));
-        is_valid.then_some(self.info)
-    }
-
-    /// Which signal.
-    pub fn number(&self) -> Option<Signal> {
-        self.info.number()
+    /// Completes what came with it. False: it is out of date.
+    #[inline]
+    pub fn complete(&mut self) -> bool {
+        match self.pledge.take() {
+            Some(pledge) => pledge.0.taken(&mut self.info),
+            None => true,
+        }
     }
 }
 
+#[derive(Default)]
 struct Entry {
     info: SignalInfo,
     pledge: Option<Pledge>,
-    _charge: Option<Charge>,
+    charge: Option<Charge>,
 }
 
 /// The signals pending for one thread, or for a whole process.
 #[derive(Default)]
 pub struct Pending {
     set: SignalSet,
-    /// In the order they were sent. A signal in `set` may be missing here: then its details were lost.
+    /// Whether there is only one, which is `only` then and not in the queue. That is nearly always so.
+    is_alone: bool,
+    only: Entry,
+    /// All others, in the order they were sent. A signal in `set` may be missing here: then its details were lost.
     queue: VecDeque<Entry>,
 }
 
@@ -107,43 +111,87 @@ impl Pending {
         signal.number() >= FIRST_REAL_TIME || !self.set.contains(signal)
     }
 
-    /// Adds a signal with its details.
-    pub fn push(&mut self, signal: Signal, info: SignalInfo, charge: Option<Charge>) {
+    /// Adds a signal with its details. One with a pledge is of a source that keeps its own count: it is queued even if the
+    /// signal is pending already.
+    #[inline]
+    pub fn push(
+        &mut self,
+        signal: Signal,
+        info: &SignalInfo,
+        pledge: Option<Pledge>,
+        charge: Option<Charge>,
+    ) {
+        if self.set.is_empty() {
+            self.is_alone = true;
+            // Field by field: they are written where they stay.
+            self.only.info = *info;
+            self.only.pledge = pledge;
+            self.only.charge = charge;
+        } else {
+            self.leave_alone_no_more();
+            self.queue.push_back(Entry { info: *info, pledge, charge });
+        }
         self.set.insert(signal);
-        self.queue.push_back(Entry { info, pledge: None, _charge: charge });
     }
 
-    /// Adds one of a source that keeps its own count: it is queued even if the signal is pending already.
-    pub fn push_from(&mut self, signal: Signal, info: SignalInfo, pledge: Pledge) {
-        self.set.insert(signal);
-        self.queue.push_back(Entry { info, pledge: Some(pledge), _charge: None });
+    /// Puts the only one, if there is one, where it is one of several.
+    #[cold]
+    fn leave_alone_no_more(&mut self) {
+        if core::mem::take(&mut self.is_alone) {
+            self.queue.push_back(core::mem::take(&mut self.only));
+        }
     }
 
     /// Adds a signal whose details nobody has room for.
     pub fn push_forgotten(&mut self, signal: Signal) {
+        self.leave_alone_no_more();
         self.set.insert(signal);
     }
 
-    /// Takes out the first that is not in `blocked`.
-    pub fn take(&mut self, blocked: SignalSet) -> Option<Taken> {
+    /// Whether there is one that is not in `blocked`.
+    pub fn offers(&self, blocked: SignalSet) -> bool {
+        !self.set.without(blocked).is_empty()
+    }
+
+    /// Takes out the first that is not in `blocked`. False: there is none.
+    #[inline]
+    pub fn take(&mut self, blocked: SignalSet, taken: &mut Taken) -> bool {
+        if !self.offers(blocked) {
+            return false;
+        }
+        if self.is_alone {
+            self.is_alone = false;
+            self.set = SignalSet::EMPTY;
+            taken.info = self.only.info;
+            taken.pledge = self.only.pledge.take();
+            self.only.charge = None;
+        } else {
+            *taken = self.take_one_of_several(blocked);
+        }
+        true
+    }
+
+    #[cold]
+    fn take_one_of_several(&mut self, blocked: SignalSet) -> Taken {
         let deliverable = self.set.without(blocked);
         let urgent = SignalSet(deliverable.0 & SYNCHRONOUS.0);
-        let signal = urgent.first().or(deliverable.first())?;
+        let Some(signal) = urgent.first().or(deliverable.first()) else { return Taken::default() };
         let is_it = |entry: &Entry| entry.info.signal == signal.number() as i32;
-        let Some(place) = self.queue.iter().position(is_it) else {
+        let place = self.queue.iter().position(is_it);
+        let Some(Entry { info, pledge, .. }) = place.and_then(|place| self.queue.remove(place)) else {
             self.set.remove(signal);
-            return Some(Taken { info: SignalInfo::forgotten(signal), pledge: None });
+            return Taken { info: SignalInfo::forgotten(signal), pledge: None };
         };
-        let Entry { info, pledge, .. } = self.queue.remove(place)?;
-        if !self.queue.iter().skip(place).any(is_it) {
+        if !self.queue.iter().any(is_it) {
             self.set.remove(signal);
         }
-        Some(Taken { info, pledge })
+        Taken { info, pledge }
     }
 
     /// Forgets every signal in the set.
     pub fn discard(&mut self, unwanted: SignalSet) {
         if self.set.0 & unwanted.0 != 0 {
+            self.leave_alone_no_more();
             self.set = self.set.without(unwanted);
             self.queue.retain(|entry| entry.info.number().is_some_and(|signal| !unwanted.contains(signal)));
         }
@@ -160,8 +208,13 @@ mod tests {
 
     fn send(pending: &mut Pending, number: u32, sender: u32) {
         if pending.would_take(signal(number)) {
-            pending.push(signal(number), SignalInfo::user(signal(number), 0, sender, 0), None);
+            pending.push(signal(number), &SignalInfo::user(signal(number), 0, sender, 0), None, None);
         }
+    }
+
+    fn take(pending: &mut Pending, blocked: SignalSet) -> Option<SignalInfo> {
+        let mut taken = Taken::default();
+        (pending.take(blocked, &mut taken) && taken.complete()).then_some(taken.info)
     }
 
     #[test]
@@ -170,18 +223,32 @@ mod tests {
         for (number, sender) in [(40, 1), (34, 2), (15, 3), (15, 4), (40, 5), (11, 6), (2, 7)] {
             send(&mut pending, number, sender);
         }
-        let order: Vec<_> = core::iter::from_fn(|| pending.take(SignalSet::of(signal(2)))?.complete())
+        let order: Vec<_> = core::iter::from_fn(|| take(&mut pending, SignalSet::of(signal(2))))
             .map(|info| (info.signal, info.process()))
             .collect();
         assert_eq!(order, [(11, 6), (15, 3), (34, 2), (40, 1), (40, 5)]);
         assert_eq!(pending.set(), SignalSet::of(signal(2)));
         pending.discard(SignalSet::of(signal(2)));
-        assert!(pending.take(SignalSet::EMPTY).is_none());
+        assert_eq!(take(&mut pending, SignalSet::EMPTY), None);
         pending.push_forgotten(signal(50));
-        assert_eq!(
-            pending.take(SignalSet::EMPTY).unwrap().complete(),
-            Some(SignalInfo::forgotten(signal(50)))
-        );
+        assert_eq!(take(&mut pending, SignalSet::EMPTY), Some(SignalInfo::forgotten(signal(50))));
+        assert!(pending.set().is_empty());
+    }
+
+    #[test]
+    fn one_that_is_alone_is_like_any_other() {
+        let mut pending = Pending::default();
+        send(&mut pending, 15, 1);
+        send(&mut pending, 15, 2);
+        assert_eq!(take(&mut pending, SignalSet::of(signal(15))), None);
+        assert_eq!(take(&mut pending, SignalSet::EMPTY).unwrap().process(), 1);
+        assert_eq!(take(&mut pending, SignalSet::EMPTY), None);
+        send(&mut pending, 15, 3);
+        pending.discard(SignalSet::of(signal(15)));
+        send(&mut pending, 40, 4);
+        send(&mut pending, 10, 5);
+        assert_eq!(take(&mut pending, SignalSet::EMPTY).unwrap().process(), 5);
+        assert_eq!(take(&mut pending, SignalSet::EMPTY).unwrap().process(), 4);
         assert!(pending.set().is_empty());
     }
 
@@ -189,9 +256,9 @@ mod tests {
     fn charges_stop_at_the_limit_and_come_back() {
         let account = Arc::new(AtomicU64::new(0));
         let mut pending = Pending::default();
-        pending.push(signal(40), SignalInfo::forgotten(signal(40)), Charge::new(&account, 1));
+        pending.push(signal(40), &SignalInfo::forgotten(signal(40)), None, Charge::new(&account, 1));
         assert!(Charge::new(&account, 1).is_none());
-        pending.take(SignalSet::EMPTY);
+        take(&mut pending, SignalSet::EMPTY);
         assert_eq!(account.load(Relaxed), 0);
     }
 

@@ -3,23 +3,24 @@
 use crate::{
     abi::{Errno, Result, Signal},
     ns::{Capability, Credentials},
-    task::process::Process,
+    task::{Process, Task},
 };
 
-/// Whether a sender with these credentials, in this process, may signal `target`: the same user, or CAP_KILL over it; and
+/// Whether a task may signal the process `target`: its own; or one of the same user, or CAP_KILL over it; and
 /// SIGCONT within a session, so that a shell can continue what has changed its user.
 ///
 /// Errors: EPERM.
-pub fn check(
-    sender: &Process,
-    credentials: &Credentials,
-    target: &Process,
-    signal: Option<Signal>,
-) -> Result<()> {
+#[inline]
+pub fn check(sender: &Task, target: &Process, signal: Option<Signal>) -> Result<()> {
+    if core::ptr::eq(&**sender.process(), target) { Ok(()) } else { check_other(sender, target, signal) }
+}
+
+fn check_other(sender: &Task, target: &Process, signal: Option<Signal>) -> Result<()> {
+    let own = sender.process();
     let Some(thread) = target.leader() else { return Ok(()) };
-    let continues_in_session = signal == Some(Signal::SIGCONT) && sender.session_id() == target.session_id();
-    if core::ptr::eq(sender, target) || continues_in_session || same_user(credentials, &thread.credentials())
-    {
+    let continues_in_session = signal == Some(Signal::SIGCONT) && own.session_id() == target.session_id();
+    let credentials = sender.credentials();
+    if continues_in_session || same_user(&credentials, &thread.credentials()) {
         return Ok(());
     }
     if credentials.capable_in(&thread.credentials().user_namespace, Capability::KILL) {

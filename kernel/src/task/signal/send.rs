@@ -8,7 +8,7 @@ use super::{
     action::{self, DefaultAction, STOPPING},
     info::{SignalInfo, code},
     notify,
-    pending::{Charge, FIRST_REAL_TIME, Pending, Pledge},
+    pending::{Charge, FIRST_REAL_TIME, Pledge},
 };
 use crate::{
     abi::{Errno, Result, Signal, SignalSet, TaskId},
@@ -24,8 +24,8 @@ use crate::{
 };
 use alloc::sync::Arc;
 
-/// Woken when a signal becomes pending for anybody: those who wait for that are few, and look themselves whether it is
-/// one of theirs, signalfd(2).
+/// Woken when a signal becomes pending that is blocked, whoever's it is: those who wait for that are few, and look
+/// themselves whether it is one of theirs, signalfd(2). (What is not blocked goes to its handler.)
 pub static PENDING: WaitQueue = WaitQueue::new();
 
 /// To whom.
@@ -39,18 +39,18 @@ enum Target<'a> {
 
 /// Sends a signal to one thread. Errors: EAGAIN when a program queues more than RLIMIT_SIGPENDING.
 pub fn send_to_task(task: &Arc<Task>, info: SignalInfo) -> Result<()> {
-    send(Target::Thread(task), info, None)
+    send(Target::Thread(task), &info, None)
 }
 
 /// Sends a signal to a process. Errors: as [`send_to_task`].
 pub fn send_to_process(process: &Arc<Process>, info: SignalInfo) -> Result<()> {
-    send(Target::Process(process), info, None)
+    send(Target::Process(process), &info, None)
 }
 
 /// Sends a signal of something that keeps its own count of those pending, to a process or one thread of it.
 pub fn from_source(process: &Arc<Process>, thread: Option<&Arc<Task>>, info: SignalInfo, pledge: Pledge) {
     // It is never refused: room for it was set aside before.
-    let _ = send(thread.map_or(Target::Process(process), Target::Thread), info, Some(pledge));
+    let _ = send(thread.map_or(Target::Process(process), Target::Thread), &info, Some(pledge));
 }
 
 /// Sends a signal to every process of a group. Errors: ESRCH when there is none; else the last one's.
@@ -62,7 +62,7 @@ pub fn send_to_group(group: TaskId, info: SignalInfo) -> Result<()> {
     result
 }
 
-fn send(target: Target<'_>, info: SignalInfo, pledge: Option<Pledge>) -> Result<()> {
+fn send(target: Target<'_>, info: &SignalInfo, pledge: Option<Pledge>) -> Result<()> {
     let Some(signal) = info.number() else { return Ok(()) };
     let process = match target {
         Target::Thread(task) => task.process(),
@@ -105,15 +105,16 @@ fn accept(
     process: &Arc<Process>,
     target: Target<'_>,
     signal: Signal,
-    info: SignalInfo,
+    info: &SignalInfo,
     pledge: Option<Pledge>,
 ) -> Result<()> {
     let Some(addressee) = choose(state, process, target, signal) else { return Ok(()) };
-    let action = addressee.actions().get(signal);
-    let blocked = {
+    let action = addressee.action(signal);
+    let (wanted, awaited) = {
         let signals = addressee.signals.lock();
-        signals.blocked.union(signals.awaited).contains(signal)
+        (signals.wants(signal), signals.awaited.contains(signal))
     };
+    let blocked = !wanted || awaited;
     // Init is not harmed by what it has no handler for. (What is blocked waits: a handler may still come.)
     let harmless = process.is_init() && action.handler == action::DEFAULT;
     if !blocked && (action.ignores(signal) || harmless) {
@@ -127,16 +128,10 @@ fn accept(
         state.end(Status::Killed(signal));
         return Ok(());
     }
-    match pledge {
-        Some(pledge) => {
-            with_pending(state, &addressee, target, |pending| pending.push_from(signal, info, pledge))
-        }
-        None => queue(state, &addressee, target, signal, info)?,
+    queue(state, &addressee, target, signal, info, pledge, blocked)?;
+    if blocked {
+        PENDING.wake_readers();
     }
-    PENDING.wake_readers();
-    let signals = addressee.signals.lock();
-    let (wanted, awaited) = (signals.wants(signal), signals.awaited.contains(signal));
-    drop(signals);
     if wanted {
         addressee.attention.set(attention::SIGNAL);
     }
@@ -152,6 +147,9 @@ fn choose(state: &State, process: &Process, target: Target<'_>, signal: Signal) 
     if let Target::Thread(task) = target {
         return Some(task.clone());
     }
+    if state.threads.len() == 1 {
+        return state.threads.first_key_value().map(|(_, thread)| thread.clone());
+    }
     let reachable = |signals: &ThreadSignals| signals.wants(signal) || signals.awaited.contains(signal);
     let leader = state.threads.get(&process.id());
     let mut candidates = leader.into_iter().chain(state.threads.values());
@@ -164,35 +162,42 @@ fn choose(state: &State, process: &Process, target: Target<'_>, signal: Signal) 
 
 fn queue(
     state: &mut State,
-    addressee: &Arc<Task>,
+    addressee: &Task,
     target: Target<'_>,
     signal: Signal,
-    info: SignalInfo,
+    info: &SignalInfo,
+    pledge: Option<Pledge>,
+    blocked: bool,
 ) -> Result<()> {
-    let limit = addressee.process().limit(Resource::SIGPENDING).soft;
-    let charge = addressee.with_account(|account| Charge::new(&account.signals, limit));
     let real_time = signal.number() >= FIRST_REAL_TIME;
+    // A source has room set aside, and a standard signal on its way to its handler is nothing that piles up.
+    let charge = if (real_time || blocked) && pledge.is_none() { charge(addressee) } else { None };
     // Above the limit, a standard signal is still kept with what came with it: there is at most one of each.
-    let forgotten = charge.is_none() && real_time;
+    let forgotten = real_time && charge.is_none() && pledge.is_none();
     if forgotten && info.is_from_program() && info.code != code::USER && info.code != code::THREAD {
         return Err(Errno::EAGAIN.because("RLIMIT_SIGPENDING signals are queued already"));
     }
-    with_pending(state, addressee, target, |pending| {
-        if forgotten {
-            pending.push_forgotten(signal);
-        } else if pending.would_take(signal) {
-            pending.push(signal, info, charge);
+    let mut signals;
+    let pending = match target {
+        Target::Thread(_) => {
+            signals = addressee.signals.lock();
+            &mut signals.pending
         }
-    });
+        Target::Process(_) => &mut state.pending,
+    };
+    if forgotten {
+        pending.push_forgotten(signal);
+    } else if pledge.is_some() || pending.would_take(signal) {
+        pending.push(signal, info, pledge, charge);
+    }
     Ok(())
 }
 
-/// Where signals for the target are kept.
-fn with_pending(state: &mut State, addressee: &Task, target: Target<'_>, keep: impl FnOnce(&mut Pending)) {
-    match target {
-        Target::Thread(_) => keep(&mut addressee.signals.lock().pending),
-        Target::Process(_) => keep(&mut state.pending),
-    }
+/// One more on the account of the task's user; `None` above RLIMIT_SIGPENDING.
+#[inline(never)]
+fn charge(addressee: &Task) -> Option<Charge> {
+    let limit = addressee.process().limit(Resource::SIGPENDING).soft;
+    addressee.with_account(|account| Charge::new(&account.signals, limit))
 }
 
 /// Sends a signal that cannot be refused, about something the thread itself has done: if it blocks or ignores it, its
@@ -211,7 +216,7 @@ pub fn force(task: &Arc<Task>, info: SignalInfo) {
         return;
     }
     if signals.pending.would_take(signal) {
-        signals.pending.push(signal, info, None);
+        signals.pending.push(signal, &info, None, None);
     }
     drop(signals);
     task.attention.set(attention::SIGNAL);

@@ -1,6 +1,7 @@
 //! Taking the next signal that is to be delivered, and doing what needs no handler.
 
 use super::{
+    ThreadSignals,
     action::{self, Action, ActionFlags, DefaultAction},
     info::SignalInfo,
     pending::Taken,
@@ -9,7 +10,7 @@ use super::{
 use crate::{
     abi::{Signal, SignalSet},
     task::{
-        Task, attention,
+        Task,
         process::{Life, State},
         status::Status,
         table,
@@ -19,45 +20,42 @@ use alloc::sync::Arc;
 use core::{future::poll_fn, task::Poll};
 
 /// A signal whose handler is to run.
+#[derive(Default)]
 pub struct Delivery {
-    /// Which.
-    pub signal: Signal,
     /// What came with it.
-    pub info: SignalInfo,
+    pub taken: Taken,
     /// What is to be done.
     pub action: Action,
 }
 
-/// The next signal with a handler. What was pending before it and has none is dealt with on the way: ignored, or it ends
-/// or stops the process, and then the task's attention says so and there is nothing to deliver.
-pub fn next(task: &Arc<Task>) -> Option<Delivery> {
+/// Finds the next signal with a handler. What was pending before it and has none is dealt with on the way: ignored, or it
+/// ends or stops the process, and then the task's attention says so and there is nothing to deliver. The delivery is the
+/// caller's, as it is too large to be handed on.
+#[inline]
+pub fn next(task: &Arc<Task>, delivery: &mut Delivery) -> Option<Signal> {
+    let Delivery { taken, action } = delivery;
     loop {
         let process = task.process();
-        let (taken, continues) = {
+        let continues = {
             let mut state = process.state.lock();
-            if state.life != Life::Running {
+            if state.life != Life::Running || !take(task, &mut state, |signals| signals.blocked, taken) {
                 return None;
             }
-            let blocked = task.signals.lock().blocked;
-            let Some(taken) = take(task, &mut state, blocked) else {
-                task.attention.clear(attention::SIGNAL);
-                return None;
-            };
-            (taken, state.continues)
+            state.continues
         };
-        let Some((info, signal)) = taken.complete().and_then(|info| Some((info, info.number()?))) else {
+        if !taken.complete() {
             continue;
-        };
-        let actions = task.actions();
-        let action = actions.get(signal);
+        }
+        let Some(signal) = taken.info.number() else { continue };
+        *action = task.action(signal);
         match action.handler {
             action::IGNORE => continue,
             action::DEFAULT => {}
             _ => {
                 if action.has(ActionFlags::RESETHAND) {
-                    actions.set(signal, Action { handler: action::DEFAULT, ..action });
+                    task.actions().set(signal, Action { handler: action::DEFAULT, ..*action });
                 }
-                return Some(Delivery { signal, info, action });
+                return Some(signal);
             }
         }
         if process.is_init() {
@@ -82,30 +80,38 @@ pub fn next(task: &Arc<Task>) -> Option<Delivery> {
     }
 }
 
-/// Takes the first pending signal that is not in `blocked`: the thread's own before its process'. It is to be completed
-/// when no lock is held any more.
-pub fn take(task: &Task, state: &mut State, blocked: SignalSet) -> Option<Taken> {
-    let own = task.signals.lock().pending.take(blocked);
-    let taken = own.or_else(|| {
-        let taken = state.pending.take(blocked)?;
-        if taken.number() == Some(Signal::SIGALRM) {
-            task.process().alarm_taken();
-        }
-        Some(taken)
-    });
-    task.look_again(state);
-    taken
+/// Takes the first pending signal that is not in the set which `blocked` names: the thread's own before its process'. It
+/// is to be completed when no lock is held any more. False: there is none.
+#[inline]
+pub fn take(
+    task: &Task,
+    state: &mut State,
+    blocked: impl FnOnce(&ThreadSignals) -> SignalSet,
+    taken: &mut Taken,
+) -> bool {
+    let mut signals = task.signals.lock();
+    let blocked = blocked(&signals);
+    let is_own = signals.pending.offers(blocked);
+    let pending = if is_own { &mut signals.pending } else { &mut state.pending };
+    let found = pending.take(blocked, taken);
+    task.look_at(state, &signals);
+    drop(signals);
+    if found && !is_own && taken.info.signal == Signal::SIGALRM.number() as i32 {
+        task.process().alarm_taken();
+    }
+    found
 }
 
 impl Task {
     /// Takes one of these signals if it is pending, blocked or not.
     pub fn take_pending(&self, wanted: SignalSet) -> Option<SignalInfo> {
-        loop {
-            let taken = take(self, &mut self.process().state.lock(), SignalSet(!wanted.0))?;
-            if let Some(info) = taken.complete() {
-                return Some(info);
+        let mut taken = Taken::default();
+        while take(self, &mut self.process().state.lock(), |_| SignalSet(!wanted.0), &mut taken) {
+            if taken.complete() {
+                return Some(taken.info);
             }
         }
+        None
     }
 
     /// Waits until one of these signals is pending, blocked or not, and takes it: sigwaitinfo(2).
