@@ -24,10 +24,12 @@ pub struct Step {
 impl Step {
     /// Reads a line; None for lines that are no steps, such as what is printed about the state after a step.
     pub fn parse(line: &str) -> Option<Step> {
-        let line = line.split(") = ").next()?.trim_end_matches([')', ' ']);
+        let line = line.split(") = ").next()?;
+        let line = line.trim_end().strip_suffix(')').unwrap_or(line);
         let (task, call) = line.split_once(": ")?;
         let (name, arguments) = call.split_once('(')?;
-        let arguments = arguments.split(", ").filter(|argument| !argument.is_empty()).map(str::to_string);
+        // Nothing at all are no arguments; nothing behind a comma is an empty one.
+        let arguments = arguments.split(", ").filter(|_| !arguments.is_empty()).map(str::to_string);
         Some(Step { task: task_index(task)?, name: name.to_string(), arguments: arguments.collect() })
     }
 
@@ -61,8 +63,12 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_read_back() {
-        for line in ["a: unshare(CLONE_NEWTIME)", "f: clocks()", "b: write(ns, monotonic 1 0\\nboottime 2 0)"]
-        {
+        for line in [
+            "a: unshare(CLONE_NEWTIME)",
+            "f: clocks()",
+            "b: write(ns, monotonic 1 0\\nboottime 2 0)",
+            "b: write(ns, )",
+        ] {
             let step = Step::parse(line).unwrap();
             assert_eq!(step.to_string(), line);
             assert_eq!(Step::parse(&format!("{line} = EINVAL")), Some(step));
