@@ -38,7 +38,8 @@ mount -t devtmpfs dev dev
 mount --bind "$console" dev/console
 mount --bind "$console" dev/ttyS0
 mount --move . /
-exec env -i "$@"
+# Whoever runs the tests in the background of a script has them ignore ^C, which init would inherit.
+exec env -i --default-signal "$@"
 "#;
 
 /// The programs Linux tries, in its order, when the command line names none.
