@@ -109,6 +109,9 @@ pub struct Mount {
     attached: SpinLock<Option<Path>>,
 }
 
+/// The most mounts there can be. Linux has a setting for it, fs.mount-max, of 100 000; here who looks one up looks at all.
+const MOST: usize = 4096;
+
 /// Every mount that is at some place, in the order of mounting. Nothing but `attached` is taken inside it.
 static TABLE: SpinLock<Vec<Arc<Mount>>> = SpinLock::new(Vec::new());
 static ROOT: Once<Arc<Mount>> = Once::new();
@@ -183,6 +186,14 @@ pub fn set_root(file_system: Arc<dyn FileSystem>, source: &[u8]) {
 /// Whether a process with this root has not the whole tree before it, user_namespaces(7).
 pub fn is_changed_root(path: &Path) -> bool {
     *path != cross(root())
+}
+
+/// Errors: ENOSPC when there cannot be so many more mounts: to copy a tree into itself doubles it.
+pub fn check_room(more: usize) -> Result<()> {
+    match TABLE.lock().len() + more > MOST {
+        true => Err(Errno::ENOSPC.because("there are as many mounts as there may be")),
+        false => Ok(()),
+    }
 }
 
 /// All mounts, in the order of mounting.

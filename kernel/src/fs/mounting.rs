@@ -1,7 +1,7 @@
 //! mount(2) and umount(2): what may be mounted where, and by whom.
 
 use super::{
-    Actor, FileSystem, Mount, MountFlags, Path, devices,
+    Actor, Entry, FileSystem, Mount, MountFlags, Path, devices,
     mount::{self, Options},
     sysfs,
     tmpfs::TemporaryFileSystem,
@@ -92,6 +92,7 @@ pub fn mount_new(place: Path, kind: &[u8], source: &[u8], flags: u32, options: &
     let known = types().into_iter().find(|known| known.name.as_bytes() == kind);
     let known = known.ok_or(Errno::ENODEV.because("there is no such type of file system"))?;
     reserve::check()?;
+    mount::check_room(1)?;
     let file_system = (known.make)(options)?;
     let top = mount::cross(place.clone());
     if Arc::ptr_eq(&top.entry, file_system.root()) {
@@ -112,27 +113,34 @@ fn mount_flags(flags: u32) -> MountFlags {
     }
 }
 
-/// Shows what is at one place at another as well. Errors: EINVAL for a place on a mount that is nowhere, but a namespace's
-/// file; ENOTDIR.
+/// Shows what is at one place at another as well, with all that is mounted below if it is `recursive`.
+///
+/// Errors: EINVAL for a place on a mount that is nowhere, but a namespace's file; ENOTDIR; ENOSPC for too many mounts.
 pub fn bind(from: &Path, place: Path, recursive: bool) -> Result<()> {
-    let copy =
-        |mount: &Arc<Mount>, root| Mount::new(mount.file_system.clone(), root, &mount.source, mount.flags());
+    let copy = |mount: &Arc<Mount>, root: &Arc<Entry>| {
+        Mount::new(mount.file_system.clone(), root.clone(), &mount.source, mount.flags())
+    };
     let reachable = mount::is_in_tree(&from.mount);
     if !reachable && super::nsfs::handle_at(from).is_none() {
         return Err(Errno::EINVAL.because("what has no place in the tree cannot be mounted"));
     }
     reserve::check()?;
-    let new = copy(&from.mount, from.entry.clone());
-    // Those below, as they are before the new one is among them.
-    let below = if recursive { mount::children(&from.mount) } else { Vec::new() };
-    mount::attach(&new, place)?;
-    for child in below {
-        let Some(at) = child.attached() else { continue };
-        if at.entry.is_within(&from.entry) {
-            bind(&child.top(), Path { mount: new.clone(), entry: at.entry }, true)?;
+    // All that there is below, before any of the new is among it: the place may be in what is copied.
+    let top = copy(&from.mount, &from.entry);
+    let mut copies = alloc::vec![(from.mount.clone(), top, place)];
+    let mut next = 0;
+    while let Some((original, new, _)) = copies.get(next).filter(|_| recursive).cloned() {
+        next += 1;
+        for child in mount::children(&original) {
+            let is_shown = |at: &Path| next > 1 || at.entry.is_within(&from.entry);
+            let Some(at) = child.attached().filter(is_shown) else { continue };
+            let place = Path { mount: new.clone(), entry: at.entry };
+            copies.push((child.clone(), copy(&child, &child.root), place));
         }
     }
-    Ok(())
+    reserve::check()?;
+    mount::check_room(copies.len())?;
+    copies.into_iter().try_for_each(|(_, new, place)| mount::attach(&new, place))
 }
 
 /// Moves a mount. Errors: EINVAL unless `from` is the top of one, and not of the first; ELOOP for a place inside it;

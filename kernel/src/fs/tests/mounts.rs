@@ -9,7 +9,7 @@ use crate::{
     },
     ns::{nsfs::Handle, user::UserNamespace},
 };
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 
 fn other(tree: &Tree, place: &str) -> Arc<Mount> {
     let file_system = TemporaryFileSystem::with_permissions("tmpfs", 0o755);
@@ -44,6 +44,30 @@ fn a_mount_hides_and_dot_dot_leads_out_again() {
     assert_eq!(super::names::remove_directory(&walk, &parent), Err(Errno::EBUSY));
     detach_all(&[mount, second]);
     assert_eq!(tree.reach("/m/hidden").unwrap(), "/m/hidden");
+}
+
+#[test]
+fn a_tree_is_mounted_into_itself_as_it_was() {
+    let tree = Tree::new();
+    tree.directory("/a");
+    let first = other(&tree, "/a");
+    tree.directory("/a/b");
+    let second = other(&tree, "/a/b");
+    tree.directory("/a/b/c");
+    let before = mount::all();
+    mounting::bind(&tree.find("/a").unwrap(), tree.find("/a/b/c").unwrap(), true).unwrap();
+    let is_new = |mount: &Arc<Mount>| !before.iter().any(|other| Arc::ptr_eq(other, mount));
+    let below = |mount: &Arc<Mount>| {
+        Arc::ptr_eq(&mount.file_system, &first.file_system)
+            || Arc::ptr_eq(&mount.file_system, &second.file_system)
+    };
+    let new: Vec<_> = mount::all().into_iter().filter(|mount| is_new(mount) && below(mount)).collect();
+    assert_eq!(new.len(), 2);
+    assert!(Arc::ptr_eq(&tree.find("/a/b/c").unwrap().mount, &new[0]));
+    assert!(Arc::ptr_eq(&tree.find("/a/b/c/b").unwrap().mount, &new[1]));
+    assert!(Arc::ptr_eq(&tree.find("/a/b/c/b/c").unwrap().mount, &new[1]), "nothing is mounted there");
+    detach_all(&new);
+    detach_all(&[first, second]);
 }
 
 #[test]
