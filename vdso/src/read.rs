@@ -60,24 +60,6 @@ pub fn read(page: &TimeData, clock: Clock, cycles: impl Fn(i32) -> Option<u64>) 
     }
 }
 
-/// One attempt to read a clock of high resolution as of a count. `None` while there is an update, and when the count is not
-/// near the last one: [`read`] knows what to do then. For whoever has so little else to do that the registers count which
-/// the loop and the rare cases take.
-#[inline(always)]
-pub fn attempt(page: &TimeData, clock: Clock, count: u64) -> Option<Time> {
-    let data = &page.clocks[0];
-    let entry = data.entry(clock);
-    let before = data.sequence.read();
-    let delta = count.wrapping_sub(data.cycle_last.load(Relaxed));
-    if before & 1 != 0 || delta > data.max_cycles.load(Relaxed) {
-        return None;
-    }
-    let base = entry.nanoseconds.load(Relaxed);
-    let nanoseconds = nanoseconds(delta, data.mult.load(Relaxed), base, data.shift.load(Relaxed));
-    let time = Time { seconds: entry.seconds.load(Relaxed), nanoseconds };
-    (!data.sequence.changed_since(before)).then(|| carried(time))
-}
-
 /// Calls `fields` until no update was under way while it ran. With `FOLLOW` the page may be a namespace's.
 #[inline(always)]
 fn consistent<const FOLLOW: bool>(

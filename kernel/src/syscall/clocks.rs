@@ -139,25 +139,6 @@ pub fn timer_clock(caller: &Caller<'_>, id: ClockId) -> Result<TimerClock> {
 
 /// clock_gettime(2). Errors: EINVAL, then EFAULT.
 pub fn clock_gettime(caller: &mut Caller<'_>, id: ClockId, into: UserPointer<Timespec>) -> Result<usize> {
-    match tell_host_time(caller, id, into) {
-        Some(()) => Ok(0),
-        None => tell_time(caller, id, into),
-    }
-}
-
-/// The usual case: a clock of the host, outside of namespaces, and an answer that goes where one went lately. It calls no
-/// function, and so has no registers to save and restore, which took as long as reading the clock.
-#[inline(always)]
-fn tell_host_time(caller: &Caller<'_>, id: ClockId, into: UserPointer<Timespec>) -> Option<()> {
-    if caller.task.is_shifted() {
-        return None;
-    }
-    let now = time::at_once(id, caller.came_at)?;
-    caller.space.write_at_hand(into, &now)
-}
-
-#[inline(never)]
-fn tell_time(caller: &Caller<'_>, id: ClockId, into: UserPointer<Timespec>) -> Result<usize> {
     let now = Clock::new(id)?.read(caller)?;
     caller.space.write(into, &now)?;
     Ok(0)

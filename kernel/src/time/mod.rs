@@ -19,7 +19,7 @@ pub mod timer;
 pub mod virtual_time;
 
 pub use timekeeper::{
-    HostClock, TICK, at, at_once, counter_frequency, initialize, interrupt, now, set_realtime, set_time_zone,
+    HostClock, TICK, at, counter_frequency, initialize, interrupt, now, set_realtime, set_time_zone,
     tai_offset, time_zone,
 };
 

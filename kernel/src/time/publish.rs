@@ -7,7 +7,7 @@ use super::{
     timekeeper::{Base, Timekeeper},
 };
 use crate::{
-    abi::{ClockId, Result},
+    abi::Result,
     arch::{Hardware, Machine},
     mm::frames::PageRef,
     sync::Once,
@@ -100,15 +100,6 @@ pub(super) fn read(clock: Clock) -> i64 {
 #[inline(always)]
 pub(super) fn read_at(clock: Clock, count: u64) -> Time {
     read_when(clock, || count)
-}
-
-/// Reads the clock of this id as of a count, if it is one of high resolution and that takes one look.
-#[inline(always)]
-pub(super) fn read_at_once(ClockId(id): ClockId, count: u64) -> Option<Time> {
-    match Clock::new(id) {
-        Some((clock, Class::HighResolution)) => read::attempt(pages().data, clock, count),
-        _ => None,
-    }
 }
 
 #[inline(always)]

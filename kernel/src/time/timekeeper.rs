@@ -283,13 +283,6 @@ pub fn at(clock: HostClock, count: u64) -> Timespec {
     Timespec { seconds: time.seconds as i64, nanoseconds: time.nanoseconds as i64 }
 }
 
-/// The same for the clock that programs know by this id, if it takes the shortest way of all: `None` says nothing else.
-#[inline(always)]
-pub fn at_once(id: ClockId, count: u64) -> Option<Timespec> {
-    let time = publish::read_at_once(id, count)?;
-    Some(Timespec { seconds: time.seconds as i64, nanoseconds: time.nanoseconds as i64 })
-}
-
 /// The counter's ticks per second, to turn cycles spent into time.
 pub fn counter_frequency() -> u64 {
     Hardware::cycle_counter().frequency
