@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use gnomon_tests::boot::Boot;
 use gnomon_tests::machine::{Machine, PROMPT};
 use gnomon_tests::scenario::{Scenario, scenario};
+use std::time::Duration;
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
@@ -134,6 +135,20 @@ fn page(lines: &[&str], last_row: &str) -> String {
     format!("\x1b[0;0H{lines}\x1b[10;0H{ERASE}{last_row}")
 }
 
+/// Busybox' pager makes the terminal show and edit what is typed between any two keys of a pattern: a key that comes then is
+/// shown, and Return becomes a line feed, on Linux too. So each is typed when the pager waits for it.
+fn search(m: &mut Machine, pattern: &str) -> Result<()> {
+    let mut column = 2;
+    for key in "/".chars().chain(pattern.chars()) {
+        m.send(&key.to_string())?;
+        // Drawn just before the terminal is raw again.
+        m.expect(&at(10, column, ""))?;
+        std::thread::sleep(Duration::from_millis(100));
+        column += 1;
+    }
+    m.send("\r")
+}
+
 fn scrolls_and_searches(m: &mut Machine) -> Result<()> {
     let settings = shell(m)?;
     let first = page(&["1", "2", "3", "4", "5", "6", "7", "8", "9"], "\x1b[7m/tmp/numbers\x1b[m");
@@ -145,7 +160,7 @@ fn scrolls_and_searches(m: &mut Machine) -> Result<()> {
     m.send("b")?;
     m.expect(&first)?;
     // What is found is shown in reverse, at the top.
-    m.send("/20\r")?;
+    search(m, "20")?;
     m.expect(&page(&["\x1b[7m20\x1b[m", "21", "22", "23", "24", "25", "26", "27", "28"], ":"))?;
     m.send("n")?;
     m.expect(&page(&["1\x1b[7m20\x1b[m", "121", "122", "123", "124", "125", "126", "127", "128"], ":"))?;
