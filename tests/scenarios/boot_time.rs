@@ -80,7 +80,7 @@ fn times(m: &mut Machine, boots: usize) -> Result<Vec<Age>> {
 fn shown(times: &[Age]) -> String {
     let milliseconds = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1000.0);
     let [least, median, most] = [0, times.len() / 2, times.len() - 1].map(|place| times[place]);
-    let mut waited: Vec<Duration> = times.iter().map(|age| age.waited).collect();
+    let mut waited: Vec<Duration> = times.iter().map(|age| age.whole - age.own()).collect();
     waited.sort();
     format!(
         "median {} ms of {} boots, least {}, most {}; for other programs they waited {} more",

@@ -4,7 +4,7 @@
 //! the console, names the log, and, where the backend knows, the function in which each processor stands. A kernel
 //! panic ends any wait at once, for what is waited for will not come any more.
 
-use crate::backend::{Backend, Ending, Guest, STOPPED};
+use crate::backend::{Backend, Ending, Guest, STOPPED, Share};
 use crate::boot::Boot;
 use crate::failure::Result;
 use crate::transcript::Transcript;
@@ -26,14 +26,15 @@ pub const PROMPT: &str = "# ";
 pub struct Age {
     /// Since it was started.
     pub whole: Duration,
-    /// The part of it in which it was ready to run and other programs of the host ran instead.
-    pub waited: Duration,
+    /// What it had of the host's CPUs in that time.
+    pub share: Share,
 }
 
 impl Age {
-    /// What the machine itself took.
+    /// What the machine itself took: the part in which it did not wait for other programs of the host. Its threads may have
+    /// waited for each other, so it is not less than the time in which they ran.
     pub fn own(&self) -> Duration {
-        self.whole - self.waited
+        self.whole.saturating_sub(self.share.waited).max(self.share.ran.min(self.whole))
     }
 }
 
@@ -182,11 +183,11 @@ impl Machine {
         Ok(text)
     }
 
-    /// Time since the machine was started, and how much of it other programs of the host took from it.
+    /// Time since the machine was started, and what it had of the host's CPUs.
     pub fn age(&mut self) -> Result<Age> {
         let guest = &self.running()?.guest;
         let whole = guest.started().elapsed();
-        Ok(Age { whole, waited: guest.waited().min(whole) })
+        Ok(Age { whole, share: guest.share() })
     }
 
     /// Waits for the end and returns everything printed on the way that was not yet expected.

@@ -9,7 +9,7 @@
 //! itself is told EBUSY, by which it can see that the work is done; had `/dev` been anything else, its mount would lay
 //! the host's real console over ours.
 
-use super::{Backend, Ending, Guest, waiting};
+use super::{Backend, Ending, Guest, Share, waiting};
 use crate::boot::Boot;
 use crate::failure::{Result, skip};
 use crate::pty;
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Arguments of unshare(1): the namespaces, and that nothing outlives the harness.
 const NAMESPACES: [&str; 6] = ["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"];
@@ -109,8 +109,8 @@ impl Guest for Native {
         self.started
     }
 
-    fn waited(&self) -> Duration {
-        waiting::waited(self.child.id())
+    fn share(&self) -> Share {
+        waiting::share(self.child.id())
     }
 
     fn output(&self) -> BorrowedFd<'_> {

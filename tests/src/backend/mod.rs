@@ -12,13 +12,14 @@ mod waiting;
 pub use linux::Linux;
 pub use qemu::{Qemu, STOPPED};
 pub use user_mode::UserMode;
+pub use waiting::Share;
 
 use crate::boot::Boot;
 use crate::failure::Result;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// One kind of machine.
 pub trait Backend: Sync {
@@ -37,8 +38,8 @@ pub trait Guest {
     /// The moment it was started, just before the process was made.
     fn started(&self) -> Instant;
 
-    /// How much of the time since then it was ready to run, and other programs of the host ran instead.
-    fn waited(&self) -> Duration;
+    /// What it has had of the host's CPUs since then, and how long it was ready to run and did not.
+    fn share(&self) -> Share;
 
     /// Where what the machine prints is read. End of file means it is about to end.
     fn output(&self) -> BorrowedFd<'_>;

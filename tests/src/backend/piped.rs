@@ -2,14 +2,14 @@
 //!
 //! Pipes and not a socket: nothing to connect, nothing left behind, and end of file on the one means the process is gone.
 
-use super::{Ending, Guest, waiting};
+use super::{Ending, Guest, Share, waiting};
 use crate::failure::Result;
 use anyhow::Context;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What is to be known of one kind of such machines.
 pub trait Kind {
@@ -46,8 +46,8 @@ impl<K: Kind> Guest for Piped<K> {
         self.started
     }
 
-    fn waited(&self) -> Duration {
-        waiting::waited(self.child.id())
+    fn share(&self) -> Share {
+        waiting::share(self.child.id())
     }
 
     fn output(&self) -> BorrowedFd<'_> {
