@@ -138,13 +138,11 @@ fn page(lines: &[&str], last_row: &str) -> String {
 /// Busybox' pager makes the terminal show and edit what is typed between any two keys of a pattern: a key that comes then is
 /// shown, and Return becomes a line feed, on Linux too. So each is typed when the pager waits for it.
 fn search(m: &mut Machine, pattern: &str) -> Result<()> {
-    let mut column = 2;
-    for key in "/".chars().chain(pattern.chars()) {
+    for (column, key) in (2..).zip("/".chars().chain(pattern.chars())) {
         m.send(&key.to_string())?;
         // Drawn just before the terminal is raw again.
         m.expect(&at(10, column, ""))?;
         std::thread::sleep(Duration::from_millis(100));
-        column += 1;
     }
     m.send("\r")
 }
