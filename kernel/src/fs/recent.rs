@@ -1,9 +1,10 @@
 //! Names used lately: programs go the same few ways again and again.
 //!
 //! An [`Entry`] that nobody uses is forgotten, and making it anew costs more than all else a step of a walk does. So a few
-//! of them are held here, each in the one place that the hash of its directory and name leads to: who comes later takes
-//! the place. There is nothing to measure and nothing to throw away when memory runs out. (Linux keeps all names it
-//! can, in lists by age, and has to be told to let go of them.)
+//! of them are held here, each in the one pair that the hash of its directory and name leads to: who comes third sends the
+//! elder away. There is nothing to measure and nothing to throw away when memory runs out. (In single places, not pairs,
+//! the few names of one path would now and then send each other away, at every walk. Linux keeps all names it can, in
+//! lists by age, and has to be told to let go of them.)
 //!
 //! What is held here is kept from going, so a name that is removed or moved is taken out at once ([`forget`]), and all of
 //! them when a mount leaves its place ([`clear`]): what it showed may be gone with it.
@@ -12,15 +13,16 @@ use super::Entry;
 use crate::sync::SpinLock;
 use alloc::sync::Arc;
 
-/// A power of two. What a shell, its programs and their libraries go through is about half of it.
-const PLACES: usize = 64;
+/// A power of two. What a shell, its programs and their libraries go through takes about half of them.
+const PLACES: usize = 32;
 
-type Places = [Option<Arc<Entry>>; PLACES];
+/// The younger first.
+type Pair = [Option<Arc<Entry>>; 2];
 
 /// The lock of an entry's place is taken inside it. Entries leave it before they are dropped.
-static RECENT: SpinLock<Places> = SpinLock::new([const { None }; PLACES]);
+static RECENT: SpinLock<[Pair; PLACES]> = SpinLock::new([const { [None, None] }; PLACES]);
 
-/// Where a name in a directory is held, if it is.
+/// Which pair may hold a name in a directory.
 #[derive(Clone, Copy)]
 pub struct Place(usize);
 
@@ -36,25 +38,28 @@ impl Place {
 
     /// The entry there, if it is this name's.
     pub fn find(self, directory: *const Entry, name: &[u8]) -> Option<Arc<Entry>> {
-        RECENT.lock()[self.0].as_ref().filter(|entry| entry.is(directory, name)).cloned()
+        RECENT.lock()[self.0].iter().flatten().find(|entry| entry.is(directory, name)).cloned()
     }
 
-    /// Holds the name's entry, in place of another.
+    /// Holds the name's entry.
     pub fn remember(self, entry: Arc<Entry>) {
-        let former = RECENT.lock()[self.0].replace(entry);
+        let mut recent = RECENT.lock();
+        let [younger, elder] = &mut recent[self.0];
+        let former = core::mem::replace(elder, younger.replace(entry));
+        drop(recent);
         drop(former);
     }
 
     /// Lets go of this entry.
     pub fn forget(self, entry: &Entry) {
         let is_it = |held: &mut Arc<Entry>| core::ptr::eq(Arc::as_ptr(held), entry);
-        let held = RECENT.lock()[self.0].take_if(is_it);
+        let held = RECENT.lock()[self.0].each_mut().map(|place| place.take_if(is_it));
         drop(held);
     }
 }
 
 /// Lets go of all.
 pub fn clear() {
-    let all = core::mem::replace(&mut *RECENT.lock(), [const { None }; PLACES]);
+    let all = core::mem::replace(&mut *RECENT.lock(), [const { [None, None] }; PLACES]);
     drop(all);
 }
