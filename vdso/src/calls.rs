@@ -123,11 +123,12 @@ fn high_resolution_now<const INSTANCE: usize, M: Machine>(machine: &M, clock: Cl
 fn coarse_now<M: Machine>(machine: &M, clock: Clock) -> Option<Time> {
     let data = &machine.time_page().clocks[0];
     let entry = data.entry(clock);
-    coarse::<NAMESPACES>(data, entry).ok().or_else(|| {
+    let shifted_on_companion = |offset| {
         // SAFETY: parts of a namespace's page: nothing else keeps a coarse clock from being read.
         let (system, base) = unsafe { (machine.on_companion_page(data), machine.on_companion_page(entry)) };
-        Some(carried(shifted(coarse::<false>(system, base).ok()?, entry)))
-    })
+        coarse::<false>(system, base).map(|time| carried(shifted(time, offset)))
+    };
+    coarse::<NAMESPACES>(data, entry).or_else(shifted_on_companion).ok()
 }
 
 /// Whether this is a namespace's page.
@@ -154,6 +155,7 @@ fn system_page<M: Machine>(machine: &M) -> &TimeData {
 #[inline(always)]
 pub unsafe fn clock_gettime<M: Machine>(machine: &M, clock: i32, time: *mut Timespec) -> i32 {
     let Some(now) = Clock::new(clock).and_then(|(clock, class)| now(machine, clock, class)) else {
+        cold_path();
         // SAFETY: the caller's promise is the system call's.
         return unsafe { machine.system_call(SystemCall::ClockGettime, [clock as usize, time as usize, 0]) };
     };

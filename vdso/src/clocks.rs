@@ -4,6 +4,7 @@
 //! and a `match` a branch for each. The others are told apart by comparison, so that they do not delay the usual ones.
 
 use crate::page::CLOCK_ENTRIES;
+use core::hint::cold_path;
 
 /// A clock the page answers for. Every other id is the kernel's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +61,7 @@ impl Clock {
         let id = id as u32;
         // The table's size rather than the mask's 32: with it the compiler knows every clock for an index of the table.
         if id >= CLOCK_ENTRIES as u32 {
+            cold_path();
             return None;
         }
         if HIGH_RESOLUTION >> id & 1 != 0 {

@@ -90,11 +90,28 @@ fn consistent<const FOLLOW: bool>(
 }
 
 /// One reading of a coarse clock: the base time, whose seconds the writer has carried.
+///
+/// With `FOLLOW` the page may be a namespace's. Then what was read before that showed is the offset, which never changes.
 #[inline(always)]
-pub(crate) fn coarse<const FOLLOW: bool>(data: &ClockData, entry: &Entry) -> Result<Time, Instead> {
-    consistent::<FOLLOW>(data, || {
-        Some(Time { seconds: entry.seconds.load(Relaxed), nanoseconds: entry.nanoseconds.load(Relaxed) })
-    })
+pub(crate) fn coarse<const FOLLOW: bool>(data: &ClockData, entry: &Entry) -> Result<Time, Time> {
+    loop {
+        let before = data.sequence.read();
+        let time =
+            Time { seconds: entry.seconds.load(Relaxed), nanoseconds: entry.nanoseconds.load(Relaxed) };
+        if before & 1 == 0 {
+            if !data.sequence.changed_since(before) {
+                return Ok(time);
+            }
+            cold_path();
+            continue;
+        }
+        // Not marked as rare: in a namespace it is not, and then what follows is laid out as well as the rest.
+        if FOLLOW && data.clock_mode.load(Relaxed) == MODE_TIME_NAMESPACE {
+            return Err(time);
+        }
+        cold_path();
+        spin_loop();
+    }
 }
 
 /// One reading of a clock that moves with the counter, seconds not yet carried; `offset` is a namespace's.
@@ -150,12 +167,12 @@ fn exact(data: &ClockData, entry: &Entry, delta: u64) -> u64 {
     }
 }
 
-/// Adds a namespace's offset, which lies where the base time lies on the system's page.
+/// Adds a namespace's offset.
 #[inline(always)]
-pub(crate) fn shifted(time: Time, offset: &Entry) -> Time {
+pub(crate) fn shifted(time: Time, offset: Time) -> Time {
     Time {
-        seconds: time.seconds.wrapping_add(offset.seconds.load(Relaxed)),
-        nanoseconds: time.nanoseconds.wrapping_add(offset.nanoseconds.load(Relaxed)),
+        seconds: time.seconds.wrapping_add(offset.seconds),
+        nanoseconds: time.nanoseconds.wrapping_add(offset.nanoseconds),
     }
 }
 

@@ -39,9 +39,13 @@ pub fn judge(bench: &Bench) -> Vec<Verdict> {
 #[derive(Clone, Copy)]
 struct Measured<'a>(&'a [Series]);
 
-impl Measured<'_> {
+impl<'a> Measured<'a> {
+    fn find(self, peer: Peer, row: &str) -> Option<&'a Series> {
+        self.0.iter().find(|series| series.peer == peer && series.row == row)
+    }
+
     fn figure(self, peer: Peer, row: &str) -> Option<f64> {
-        self.0.iter().find(|series| series.peer == peer && series.row == row).map(Series::figure)
+        self.find(peer, row).map(Series::figure)
     }
 
     fn ratio(self, ours: Peer, theirs: Peer, row: &str) -> Option<f64> {
@@ -76,8 +80,8 @@ fn worst(promise: &str, limit: f64, figures: impl Iterator<Item = (String, f64)>
 
 /// What a namespace adds to a reading, as a part of it.
 pub fn overhead(series: &[Series], peer: Peer, row: &str) -> Option<f64> {
-    let series = Measured(series);
-    Some(series.figure(peer, &format!("{row}@namespace"))? / series.figure(peer, row)? - 1.0)
+    let least = |row: &str| Measured(series).find(peer, row).map(Series::common_least);
+    Some(least(&format!("{row}@namespace"))? / least(row)? - 1.0)
 }
 
 fn clocks(series: Measured) -> Vec<Verdict> {
