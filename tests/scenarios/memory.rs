@@ -56,6 +56,10 @@ pub fn scenarios() -> Vec<Scenario> {
             let pipes = format!("{pipes}; echo status $?; sleep 1");
             fill(m, &pipes, &["killall sleep cat", "sleep 1"])
         }),
+        // Small objects of the kernel's own, which no page of a program or a file stands for.
+        scenario("memory_filled_by_messages", &GNOMON, |m| {
+            fill(m, "(ulimit -n 8192; gnomon-userland selftest-helper fill-sockets); echo status $?", &[])
+        }),
         scenario("memory_holds_ten_thousand_namespaces", &BARE_METAL, crowd),
     ]
 }

@@ -350,6 +350,10 @@ pub trait Machine {
     fn cpu_number() -> usize;
     /// The kernel's view of a frame: `PAGE_SIZE` bytes, always mapped, readable and writable. Frames of RAM only.
     fn frame_pointer(frame: Frame) -> NonNull<u8>;
+    /// Bytes of the kernel's own objects that do not lie in frames, and are to count as if they did.
+    fn bytes_beside_frames() -> usize {
+        0
+    }
     /// What programs are told of the processor.
     fn processor_features() -> ProcessorFeatures;
     /// Bytes nobody can guess, as far as the machine has them.

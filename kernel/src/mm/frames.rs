@@ -8,7 +8,7 @@
 //! The *reserve* is for the kernel's heap alone: see [`super::reserve`].
 
 use super::{
-    reserve,
+    heap, reserve,
     zones::{Account, Row, Zone},
 };
 use crate::{
@@ -137,15 +137,20 @@ pub fn release(range: Range<u32>) {
     frames().add(range);
 }
 
+/// Free frames of the general zone and of the reserve, without as many as the heap would hold if it were in them.
+fn free_in(zones: &[Zone; 2]) -> [usize; 2] {
+    let (beside, general) = (heap::frames_beside(), zones[0].free);
+    [general.saturating_sub(beside), zones[1].free.saturating_sub(beside.saturating_sub(general))]
+}
+
 /// How memory is used now.
 pub fn statistics() -> Statistics {
     let frames = frames();
     let cleared = frames.cleared.lock().len();
-    let zones = frames.zones.lock();
-    let (free, reserve_free) = (zones[0].free + cleared, zones[1].free);
-    drop(zones);
+    let [free, reserve_free] = free_in(&frames.zones.lock());
+    let free = free + cleared;
     let (total, tables) = (frames.total.load(Ordering::Relaxed), frames.tables.load(Ordering::Relaxed));
-    let heap = super::heap::frames_held();
+    let heap = heap::frames_held() + heap::frames_beside();
     let pages = total.saturating_sub(free + reserve_free + tables + heap);
     Statistics { total, free, reserve_free, tables, heap, pages }
 }
@@ -153,7 +158,7 @@ pub fn statistics() -> Statistics {
 /// Frames there are in all, used or not; and those free for programs, which costs less than all [`statistics`].
 pub(super) fn total_and_free() -> (usize, usize) {
     let frames = frames();
-    (frames.total.load(Ordering::Relaxed), frames.zones.lock()[Account::General as usize].free)
+    (frames.total.load(Ordering::Relaxed), free_in(&frames.zones.lock())[0])
 }
 
 /// Frames for programs in all, used or not: what one of them could ever have.
@@ -165,8 +170,7 @@ pub(super) fn most_for_programs() -> usize {
 /// Of the reserve: frames free, and frames in all.
 pub(super) fn reserve_state() -> (usize, usize) {
     let zones = frames().zones.lock();
-    let reserve = &zones[Account::Reserve as usize];
-    (reserve.free, reserve.range.len())
+    (free_in(&zones)[1], zones[Account::Reserve as usize].range.len())
 }
 
 /// Takes 2^order contiguous frames, aligned to their number. Their contents are whatever was there.
@@ -174,7 +178,12 @@ pub(super) fn allocate_run(account: Account, order: usize) -> Option<Frame> {
     #[cfg(test)]
     tests::may_take(account, 1 << order).then_some(())?;
     let frames = frames();
-    let frame = frames.zones.lock()[account as usize].take(frames.rows, order)?;
+    let mut zones = frames.zones.lock();
+    if heap::frames_beside() > 0 && account == Account::General && free_in(&zones)[0] < 1 << order {
+        return None;
+    }
+    let frame = zones[account as usize].take(frames.rows, order)?;
+    drop(zones);
     #[cfg(test)]
     tests::note(1 << order);
     Some(frame)
@@ -232,7 +241,7 @@ impl PageRef {
         let frame = allocate_run(Account::General, 0).or_else(|| {
             // What is kept at hand to be quick.
             frames().give_back_cleared();
-            super::heap::trim();
+            heap::trim();
             allocate_run(Account::General, 0)
         });
         let frame = frame.ok_or_else(|| Errno::ENOMEM.because("no frame is left for programs"))?;

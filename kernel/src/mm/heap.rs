@@ -214,18 +214,23 @@ unsafe impl GlobalAlloc for Heap {
 }
 
 /// The kernel's. (On the user-mode machine `Box` and its like come from the host, which is running before there are
-/// any frames; there this one stays empty.)
+/// any frames; there this one stays empty, and what counts is [`Machine::bytes_beside_frames`].)
 #[cfg_attr(target_os = "none", global_allocator)]
 static HEAP: Heap = Heap::new();
 
 /// Bytes the kernel's objects take.
 pub fn bytes_in_use() -> usize {
-    HEAP.state.lock().talc.source.in_use
+    HEAP.state.lock().talc.source.in_use + Hardware::bytes_beside_frames()
 }
 
 /// Frames the heap holds.
 pub(super) fn frames_held() -> usize {
     HEAP.state.lock().talc.source.frames
+}
+
+/// Frames it would hold besides if all of it were in some.
+pub(super) fn frames_beside() -> usize {
+    Hardware::bytes_beside_frames() / PAGE_SIZE
 }
 
 /// Bytes the heap holds and has not given out.

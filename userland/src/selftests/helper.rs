@@ -2,6 +2,7 @@
 //!
 //! It is this same binary under a name of its own, so that an exec needs nothing else in the file system.
 
+use super::sockets;
 use crate::system::errno::Errno;
 use crate::system::vdso::Vdso;
 use crate::system::{file, namespace, process, time};
@@ -91,10 +92,30 @@ pub fn main(arguments: &[OsString]) -> i32 {
             let length = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(0);
             time::sleep(length * time::MILLISECOND);
         }
+        // Sends messages that nobody receives until it is refused memory; 0 if anything else ends it.
+        Some("fill-sockets") => {
+            return i32::from([libc::ENOMEM, libc::ENOBUFS].contains(&fill_sockets().0));
+        }
         Some("exit") => return words.get(1).and_then(|word| word.parse().ok()).unwrap_or(0),
         _ => return 2,
     }
     0
+}
+
+/// Fills one socket after the other. Gives the error that ended it.
+fn fill_sockets() -> Errno {
+    let mut kept = Vec::new();
+    loop {
+        match sockets::pair(sockets::STREAM) {
+            Ok(pair) => kept.push(pair),
+            Err(errno) => return errno,
+        }
+        let sender = kept.last().map(|(one, _)| one).into_iter().cycle();
+        match sender.map(|one| sockets::send(one, b"x", libc::MSG_DONTWAIT)).find_map(Result::err) {
+            Some(Errno::EAGAIN) | None => {}
+            Some(errno) => return errno,
+        }
+    }
 }
 
 /// Installs a filter that lets everything pass, and keeps its listener open over an exec.

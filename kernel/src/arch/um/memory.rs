@@ -5,8 +5,8 @@
 //! it, and a mapping in a page table becomes one mmap(2) of that page. The host provides the file's pages as they are touched,
 //! filled with zeros, so RAM that is never used costs nothing.
 //!
-//! The kernel's own objects are not in it: on this machine `Box` and its like come from the host's allocator. What it has in
-//! RAM are frames: page tables, and the table of who uses which. No program has those mapped.
+//! The kernel's own objects are not in it but only count against it: see [`super::heap`]. What it has in RAM are frames: page
+//! tables, and the table of who uses which. No program has those mapped.
 
 use super::host::SharedMemory;
 use crate::arch::{Frame, PAGE_SIZE};

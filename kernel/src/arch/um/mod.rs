@@ -1,7 +1,7 @@
 //! An ordinary process as the machine, on any Linux, without privileges: its programs run in other processes of the host.
 //!
 //! User Mode Linux is the best known of its kind. What the bare machine does with a processor is done here with what a host
-//! offers any program. [`memory`] is a file, [`interrupts`] are a thread that waits, the [`clock`] is the processor's, the
+//! offers any program. [`memory`] is a file, the kernel's [`heap`] the host's, [`interrupts`] are a thread that waits, the [`clock`] is the processor's, the
 //! [`console`] is standard input and output, [`power`] off is an exit; [`command_line`] is what the shell passed, and
 //! [`statistics`] what it may ask for. [`faults`] and [`report`] speak when all is lost.
 //!
@@ -21,6 +21,7 @@ mod explain;
 mod faults;
 mod filter;
 mod frame;
+mod heap;
 mod host;
 mod interrupts;
 mod layout;
@@ -199,6 +200,10 @@ impl Machine for Hardware {
 
     fn frame_pointer(frame: Frame) -> NonNull<u8> {
         memory::pointer(frame)
+    }
+
+    fn bytes_beside_frames() -> usize {
+        heap::bytes()
     }
 
     fn processor_features() -> ProcessorFeatures {
