@@ -41,6 +41,7 @@ pub mod sched;
 pub mod serve;
 pub mod signal;
 pub mod signal_file;
+pub mod state;
 pub mod status;
 pub mod table;
 pub mod thread;
