@@ -52,7 +52,7 @@ pub fn open_for_init() -> Arc<File> {
     by_name.unwrap_or_else(|error| {
         log::warn!("/dev/console cannot be opened ({error}): init gets the console without a name");
         let operations = TerminalFile::open(terminal(), true, &Opening { flags, actor: &actor });
-        File::new(nameless(), operations, flags, credentials)
+        File::new(nameless(), operations, flags, credentials).expect("at boot there is room for files")
     })
 }
 

@@ -193,7 +193,7 @@ impl State {
 }
 
 /// A new one, watching nothing.
-pub fn epoll_file(credentials: Arc<Credentials>) -> Arc<File> {
+pub fn epoll_file(credentials: Arc<Credentials>) -> Result<Arc<File>> {
     let epoll = Arc::new_cyclic(|own| Epoll {
         state: SpinLock::default(),
         changed: WaitQueue::new(),

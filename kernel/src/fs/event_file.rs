@@ -22,7 +22,12 @@ struct EventFile {
 }
 
 /// A new counter. `flags`: O_NONBLOCK counts.
-pub fn event_file(count: u32, takes_one: bool, flags: OpenFlags, credentials: Arc<Credentials>) -> Arc<File> {
+pub fn event_file(
+    count: u32,
+    takes_one: bool,
+    flags: OpenFlags,
+    credentials: Arc<Credentials>,
+) -> Result<Arc<File>> {
     let event = EventFile { count: SpinLock::new(count.into()), changed: WaitQueue::new(), takes_one };
     anonymous_file("eventfd", Arc::new(event), flags | OpenFlags::READ_WRITE, credentials)
 }
@@ -87,7 +92,7 @@ mod tests {
     fn it_counts() {
         prepare();
         let credentials = Somebody::root().credentials;
-        let file = event_file(3, false, OpenFlags::empty(), credentials.clone());
+        let file = event_file(3, false, OpenFlags::empty(), credentials.clone()).unwrap();
         assert_eq!(write(&file, &5u64.to_ne_bytes()), Ok(8));
         assert_eq!(read(&file, 8).unwrap(), 8u64.to_ne_bytes());
         assert_eq!(read(&file, 8), Err(Errno::EAGAIN));
@@ -96,7 +101,7 @@ mod tests {
         assert_eq!(write(&file, &MOST.to_ne_bytes()), Ok(8));
         assert_eq!(write(&file, &1u64.to_ne_bytes()), Err(Errno::EAGAIN));
         assert_eq!(file.readiness(), Readiness::READABLE);
-        let semaphore = event_file(2, true, OpenFlags::empty(), credentials);
+        let semaphore = event_file(2, true, OpenFlags::empty(), credentials).unwrap();
         assert_eq!(read(&semaphore, 8).unwrap(), 1u64.to_ne_bytes());
         assert_eq!(read(&semaphore, 8).unwrap(), 1u64.to_ne_bytes());
         assert_eq!(read(&semaphore, 8), Err(Errno::EAGAIN));

@@ -11,13 +11,13 @@ use crate::{
         AddressSpace, PageSource,
         user::{Destination, Source},
     },
-    ns::Credentials,
+    ns::{Capability, Credentials},
     sync::{SpinLock, WaitQueue},
 };
 use alloc::sync::Arc;
 use core::{
     any::Any,
-    sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 bitflags::bitflags! {
@@ -206,6 +206,10 @@ pub struct File {
 
 static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
 
+/// The most there may be, fs.file-max. As on today's Linux systems it is no limit until somebody sets one: each file
+/// is charged to a process' limit first.
+pub static MOST_FILES: AtomicU64 = AtomicU64::new(i64::MAX as u64);
+
 /// How many open files there are.
 pub fn open_files() -> usize {
     OPEN_FILES.load(Relaxed)
@@ -213,12 +217,14 @@ pub fn open_files() -> usize {
 
 impl File {
     /// One at position 0. `credentials` are kept: some objects judge a write by who opened them.
+    ///
+    /// Errors: those of [`Self::must_have_room`].
     pub fn new(
         path: Path,
         operations: Arc<dyn FileOperations>,
         flags: OpenFlags,
         credentials: Arc<Credentials>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>> {
         Self::using(path, operations, flags, credentials, None)
     }
 
@@ -229,10 +235,11 @@ impl File {
         flags: OpenFlags,
         credentials: Arc<Credentials>,
         contents: Option<Use>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>> {
+        Self::must_have_room(&credentials)?;
         OPEN_FILES.fetch_add(1, Relaxed);
         let kept = flags.difference(OpenFlags::ONLY_WHILE_OPENING).bits();
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             path,
             positions: operations.positions(),
             operations,
@@ -241,7 +248,17 @@ impl File {
             credentials,
             _use: contents,
             watchers: Watchers::default(),
-        })
+        }))
+    }
+
+    /// Errors: ENFILE when there are as many open files as there may be, unless CAP_SYS_ADMIN asks: somebody has to be
+    /// able to log in and raise the limit.
+    pub fn must_have_room(credentials: &Credentials) -> Result<()> {
+        let room = (open_files() as u64) < MOST_FILES.load(Relaxed);
+        match room || credentials.capable_globally(Capability::SYS_ADMIN) {
+            true => Ok(()),
+            false => Err(Errno::ENFILE.because("the machine has as many open files as it may")),
+        }
     }
 
     /// Where it was found.

@@ -109,8 +109,8 @@ pub struct Mount {
     attached: SpinLock<Option<Path>>,
 }
 
-/// The most mounts there can be. Linux has a setting for it, fs.mount-max, of 100 000; here who looks one up looks at all.
-const MOST: usize = 4096;
+/// The most mounts there can be, fs.mount-max. It is 100 000 on Linux; here who looks one up looks at all.
+pub const MOST: usize = 4096;
 
 /// Every mount that is at some place, in the order of mounting. Nothing but `attached` is taken inside it.
 static TABLE: SpinLock<Vec<Arc<Mount>>> = SpinLock::new(Vec::new());

@@ -57,7 +57,7 @@ impl FileOperations for NamespaceInode {
         let credentials = call.actor.credentials();
         match self.0.ioctl(request, &credentials)? {
             nsfs::Answer::Number(number) => Ok(Answer::Value(number)),
-            nsfs::Answer::Descriptor(handle) => Ok(Answer::File(open(handle, &credentials))),
+            nsfs::Answer::Descriptor(handle) => Ok(Answer::File(open(handle, &credentials)?)),
             nsfs::Answer::UserId(id) => {
                 space.write(UserPointer::new(argument), &id).map(|()| Answer::Value(0))
             }
@@ -72,7 +72,7 @@ pub fn path(handle: Handle) -> Path {
 }
 
 /// An open file for a namespace.
-fn open(handle: Handle, credentials: &Arc<Credentials>) -> Arc<File> {
+fn open(handle: Handle, credentials: &Arc<Credentials>) -> Result<Arc<File>> {
     let inode = Arc::new(NamespaceInode(handle));
     File::new(NAMESPACES.path(inode.clone()), inode, OpenFlags::READ_ONLY, credentials.clone())
 }

@@ -46,9 +46,11 @@ impl How {
 
 /// Opens, or makes and opens, the file of this name. The result is not in any table yet.
 ///
-/// Errors: those of the walk; EEXIST, EISDIR, ENOTDIR, ELOOP, EACCES, EPERM, EROFS, ENXIO, ENOSPC.
+/// Errors: those of the walk; EEXIST, EISDIR, ENOTDIR, ELOOP, EACCES, EPERM, EROFS, ENXIO, ENOSPC, ENFILE.
 pub fn open(walk: &mut Walk<'_>, name: &[u8], how: How) -> Result<Arc<File>> {
     let flags = how.flags;
+    // Asked again when the file is opened; but one that cannot be is not made first, nor emptied.
+    File::must_have_room(&walk.credentials)?;
     if !flags.contains(OpenFlags::CREATE) {
         let keep = flags.contains(OpenFlags::NO_FOLLOW);
         let path = walk.find(name, if keep { LastLink::Keep } else { LastLink::Follow })?;
@@ -134,7 +136,7 @@ pub fn open_path(
         return Err(Errno::EOPNOTSUPP.because("files without a name are made by memfd_create"));
     }
     if flags.contains(OpenFlags::PATH) {
-        return Ok(File::new(path, Arc::new(PlaceOnly), flags, credentials.clone()));
+        return File::new(path, Arc::new(PlaceOnly), flags, credentials.clone());
     }
     may_open(&path, kind, flags, credentials, actor)?;
     let truncates = flags.contains(OpenFlags::TRUNCATE) && kind == Kind::Regular;
@@ -193,7 +195,7 @@ fn start(
         Kind::Socket => return Err(Errno::ENXIO.because("a socket's name is for connect, not for open")),
         _ => inode.open(&Opening { flags, actor })?,
     };
-    Ok(File::using(path, operations, flags, credentials.clone(), contents))
+    File::using(path, operations, flags, credentials.clone(), contents)
 }
 
 /// Opens a program to run it: a regular file that may be executed. Errors: those of the walk; EACCES.

@@ -311,7 +311,7 @@ impl Drop for End {
 }
 
 /// The two ends of a new pipe: to read from, to write to. `flags`: O_NONBLOCK and O_DIRECT count.
-pub fn pipe(flags: OpenFlags, credentials: &Arc<Credentials>) -> (Arc<File>, Arc<File>) {
+pub fn pipe(flags: OpenFlags, credentials: &Arc<Credentials>) -> Result<(Arc<File>, Arc<File>)> {
     static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
     let number = NEXT_NUMBER.fetch_add(1, Relaxed);
     let now = now();
@@ -329,10 +329,10 @@ pub fn pipe(flags: OpenFlags, credentials: &Arc<Credentials>) -> (Arc<File>, Arc
     let name = format!("pipe:[{number}]").into_bytes();
     let path = PIPES.path(Arc::new(PipeInode { inner: PseudoInode { metadata, name }, pipe }));
     let flags = flags & (OpenFlags::NON_BLOCKING | OpenFlags::DIRECT);
-    (
-        File::new(path.clone(), read_end, flags, credentials.clone()),
-        File::new(path, write_end, flags | OpenFlags::WRITE_ONLY, credentials.clone()),
-    )
+    Ok((
+        File::new(path.clone(), read_end, flags, credentials.clone())?,
+        File::new(path, write_end, flags | OpenFlags::WRITE_ONLY, credentials.clone())?,
+    ))
 }
 
 /// A pipe's inode outlives neither of its ends but can be opened again through `/proc/PID/fd`.
@@ -395,7 +395,7 @@ mod tests {
 
     fn ends() -> (Arc<File>, Arc<File>) {
         prepare();
-        pipe(OpenFlags::empty(), &Somebody::root().credentials)
+        pipe(OpenFlags::empty(), &Somebody::root().credentials).unwrap()
     }
 
     #[test]
@@ -472,7 +472,7 @@ mod tests {
                 metadata: Metadata::plain(PIPES.device(), 0, Kind::Fifo, 0o600),
                 name: alloc::vec::Vec::new(),
             }));
-            File::new(mount, operations, flags, Somebody::root().credentials)
+            File::new(mount, operations, flags, Somebody::root().credentials).unwrap()
         };
         assert_eq!(pipe.open(OpenFlags::WRITE_ONLY | OpenFlags::NON_BLOCKING).map(|_| ()), Err(Errno::ENXIO));
         let reader = end(OpenFlags::READ_ONLY);

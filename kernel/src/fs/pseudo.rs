@@ -113,7 +113,7 @@ pub fn anonymous_file(
     operations: Arc<dyn FileOperations>,
     flags: OpenFlags,
     credentials: Arc<Credentials>,
-) -> Arc<File> {
+) -> Result<Arc<File>> {
     // All of them share one inode number, as on Linux: it is the descriptor that matters.
     const NUMBER: u64 = 1;
     let metadata = Metadata::plain(ANONYMOUS.device(), NUMBER, Kind::Regular, 0o600);

@@ -65,7 +65,7 @@ impl State {
 }
 
 /// A new timer, not set. `flags`: O_NONBLOCK counts.
-pub fn timer_file(clock: ClockId, flags: OpenFlags, credentials: Arc<Credentials>) -> Arc<File> {
+pub fn timer_file(clock: ClockId, flags: OpenFlags, credentials: Arc<Credentials>) -> Result<Arc<File>> {
     let timer = Arc::new_cyclic(|timer| TimerFile {
         clock,
         state: SpinLock::default(),

@@ -243,7 +243,7 @@ pub fn pipe2(caller: &mut Caller<'_>, ends: UserPointer<[i32; 2]>, flags: u32) -
     only(flags, linux::O_CLOEXEC | linux::O_NONBLOCK | linux::O_DIRECT)?;
     reserve::check()?;
     let credentials = caller.credentials();
-    let (read_end, write_end) = pipe::pipe(OpenFlags::from_bits_retain(flags), &credentials);
+    let (read_end, write_end) = pipe::pipe(OpenFlags::from_bits_retain(flags), &credentials)?;
     install_pair(caller, [read_end, write_end], closes_on_exec(flags), ends)
 }
 
@@ -280,7 +280,7 @@ pub fn eventfd2(caller: &mut Caller<'_>, count: u32, flags: u32) -> Result<usize
     reserve::check()?;
     let takes_one = flags & linux::EFD_SEMAPHORE != 0;
     let kept = OpenFlags::from_bits_retain(flags) & OpenFlags::NON_BLOCKING;
-    install(caller, event_file(count, takes_one, kept, caller.credentials()), closes_on_exec(flags))
+    install(caller, event_file(count, takes_one, kept, caller.credentials())?, closes_on_exec(flags))
 }
 
 /// The longest name of a file in memory: with `/memfd:` before it, it is one of 256 bytes.

@@ -38,7 +38,7 @@ pub fn epoll_create(caller: &mut Caller<'_>, size: i32) -> Result<usize> {
 pub fn epoll_create1(caller: &mut Caller<'_>, flags: u32) -> Result<usize> {
     only(flags, linux::EPOLL_CLOEXEC)?;
     reserve::check()?;
-    install(caller, epoll_file(caller.credentials()), flags != 0)
+    install(caller, epoll_file(caller.credentials())?, flags != 0)
 }
 
 /// epoll_ctl(2). Errors, in this order: EFAULT; EBADF; EPERM for a file that never makes anybody wait; EINVAL for what is

@@ -356,7 +356,7 @@ pub fn pidfd_open(caller: &mut Caller<'_>, id: i32, flags: u32) -> Result<usize>
     if flags & THREAD == 0 && !task.is_leader() {
         return Err(Errno::ENOENT.because("without PIDFD_THREAD a pidfd is for a process"));
     }
-    let file = pidfd::open(&task, flags & THREAD != 0, flags & linux::O_NONBLOCK != 0, caller.credentials());
+    let file = pidfd::open(&task, flags & THREAD != 0, flags & linux::O_NONBLOCK != 0, caller.credentials())?;
     install(caller, file)
 }
 

@@ -458,7 +458,7 @@ pub fn signalfd4(
     if descriptor == NEW {
         reserve::check()?;
         let kept = OpenFlags::from_bits_retain(flags) & OpenFlags::NON_BLOCKING;
-        let file = signal_file::open(wanted, kept, caller.credentials());
+        let file = signal_file::open(wanted, kept, caller.credentials())?;
         return install(caller, file, flags & linux::O_CLOEXEC != 0);
     }
     signal_file::of(&*caller.files()?.get(descriptor)?)?.set(wanted);

@@ -86,7 +86,7 @@ fn kind_of(family: u32, kind: u32, protocol: u32) -> Result<SocketKind> {
 pub fn socket(caller: &mut Caller<'_>, family: u32, kind: u32, protocol: u32) -> Result<usize> {
     let sort = kind_of(family, kind, protocol)?;
     reserve::check()?;
-    let file = Socket::new(sort).open(OpenFlags::from_bits_retain(kind), caller.task);
+    let file = Socket::new(sort).open(OpenFlags::from_bits_retain(kind), caller.task)?;
     install(caller, file, closes_on_exec(kind))
 }
 
@@ -100,9 +100,9 @@ pub fn socketpair(
 ) -> Result<usize> {
     let sort = kind_of(family, kind, protocol)?;
     reserve::check()?;
-    let files = Socket::pair(sort, caller.task)
+    let [one, other] = Socket::pair(sort, caller.task)
         .map(|socket| socket.open(OpenFlags::from_bits_retain(kind), caller.task));
-    install_pair(caller, files, closes_on_exec(kind), pair)
+    install_pair(caller, [one?, other?], closes_on_exec(kind), pair)
 }
 
 /// An address in a program's memory. Errors: EINVAL, EFAULT.
@@ -257,7 +257,7 @@ pub async fn accept4(
     if pointer != 0 {
         tell_address(caller, &accepted.peer_address()?, pointer, length)?;
     }
-    let file = accepted.open(OpenFlags::from_bits_retain(flags), caller.task);
+    let file = accepted.open(OpenFlags::from_bits_retain(flags), caller.task)?;
     install(caller, file, closes_on_exec(flags))
 }
 

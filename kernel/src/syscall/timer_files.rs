@@ -39,7 +39,7 @@ pub fn timerfd_create(caller: &mut Caller<'_>, clock: ClockId, flags: u32) -> Re
     host_clock(caller, clock)?;
     reserve::check()?;
     let kept = OpenFlags::from_bits_retain(flags) & OpenFlags::NON_BLOCKING;
-    install(caller, timer_file(clock, kept, caller.credentials()), flags & linux::TFD_CLOEXEC != 0)
+    install(caller, timer_file(clock, kept, caller.credentials())?, flags & linux::TFD_CLOEXEC != 0)
 }
 
 fn file_of(caller: &Caller<'_>, descriptor: Descriptor) -> Result<Arc<File>> {

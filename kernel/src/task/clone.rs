@@ -189,7 +189,7 @@ fn wanted_number(request: &CloneRequest, credentials: &Credentials) -> Result<Op
     }
     let number = TaskId::try_from(request.wanted_number)
         .ok()
-        .filter(|number| (1..table::NUMBER_LIMIT).contains(number));
+        .filter(|number| (1..table::number_limit()).contains(number));
     let number = number.ok_or_else(|| Errno::EINVAL.because("a task number is above 0 and below pid_max"))?;
     if ![Capability::CHECKPOINT_RESTORE, Capability::SYS_ADMIN]
         .iter()
@@ -246,9 +246,9 @@ fn actions(maker: &Task, flags: CloneFlags) -> Arc<Actions> {
     }
 }
 
-/// Errors: EMFILE; EFAULT.
+/// Errors: EMFILE; ENFILE; EFAULT.
 fn give_pidfd(caller: &Caller<'_>, request: &CloneRequest, task: &Arc<Task>) -> Result<Descriptor> {
-    let file = pidfd::open(task, request.flags.contains(CloneFlags::THREAD), false, caller.credentials());
+    let file = pidfd::open(task, request.flags.contains(CloneFlags::THREAD), false, caller.credentials())?;
     let limit = caller.task.process().limit(Resource::NOFILE).soft;
     let descriptor = caller.files()?.install(file, true, limit)?;
     let written = caller.space.write(UserPointer::new(request.pidfd), &descriptor.0);

@@ -97,7 +97,7 @@ impl Limits {
 pub fn most_tasks() -> usize {
     const BYTES: usize = 2 * 8 * 1024;
     let memory = frames::statistics().total * PAGE_SIZE;
-    (memory / BYTES).min(super::table::NUMBER_LIMIT as usize)
+    (memory / BYTES).min(*super::table::NUMBER_LIMITS.end() as usize)
 }
 
 /// What one user has, over all its tasks: by real user id.

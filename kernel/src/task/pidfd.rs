@@ -26,7 +26,7 @@ pub fn open(
     is_thread: bool,
     nonblocking: bool,
     credentials: Arc<Credentials>,
-) -> Arc<File> {
+) -> Result<Arc<File>> {
     let mut flags = OpenFlags::READ_WRITE;
     flags.set(OpenFlags::NON_BLOCKING, nonblocking);
     let file = PidFile { id: task.id(), process: task.process().clone(), is_thread };

@@ -22,7 +22,7 @@ use zerocopy::{Immutable, IntoBytes};
 pub struct SignalFile(SpinLock<SignalSet>);
 
 /// A new one. `flags`: O_NONBLOCK counts.
-pub fn open(wanted: SignalSet, flags: OpenFlags, credentials: Arc<Credentials>) -> Arc<File> {
+pub fn open(wanted: SignalSet, flags: OpenFlags, credentials: Arc<Credentials>) -> Result<Arc<File>> {
     let file = Arc::new(SignalFile(SpinLock::new(wanted)));
     anonymous_file("signalfd", file, flags | OpenFlags::READ_WRITE, credentials)
 }

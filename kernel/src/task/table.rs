@@ -16,12 +16,17 @@ use crate::{
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::{
-    ops::Bound::{Excluded, Unbounded},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    ops::{
+        Bound::{Excluded, Unbounded},
+        RangeInclusive,
+    },
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
-/// Numbers are below this, `/proc/sys/kernel/pid_max`: Linux' default for a small machine.
-pub const NUMBER_LIMIT: TaskId = 32_768;
+/// Numbers are below this, `/proc/sys/kernel/pid_max`: at first Linux' default for a small machine.
+static NUMBER_LIMIT: AtomicU32 = AtomicU32::new(*NUMBER_LIMITS.end());
+/// What it can be set to: above [`FIRST_AFTER_LIMIT`], and no more than there can be tasks.
+pub const NUMBER_LIMITS: RangeInclusive<TaskId> = FIRST_AFTER_LIMIT + 1..=32_768;
 /// Where counting begins again after the limit: low numbers are left to what started at boot.
 const FIRST_AFTER_LIMIT: TaskId = 300;
 
@@ -51,9 +56,10 @@ impl Table {
     }
 
     fn next_number(&mut self) -> Result<TaskId> {
-        let following = |number| if number + 1 < NUMBER_LIMIT { number + 1 } else { FIRST_AFTER_LIMIT };
+        let limit = number_limit();
+        let following = |number| if number + 1 < limit { number + 1 } else { FIRST_AFTER_LIMIT };
         let mut number = following(self.last_number);
-        for _ in 0..NUMBER_LIMIT {
+        for _ in 0..limit {
             if self.is_free(number) {
                 self.last_number = number;
                 return Ok(number);
@@ -70,6 +76,16 @@ impl Table {
             process.session.store(self.kinship.session(id), Relaxed);
         }
     }
+}
+
+/// What every number given from now on is below.
+pub fn number_limit() -> TaskId {
+    NUMBER_LIMIT.load(Relaxed)
+}
+
+/// Sets it to a number of [`NUMBER_LIMITS`]. Numbers above it that are taken stay so.
+pub fn set_number_limit(limit: TaskId) {
+    NUMBER_LIMIT.store(limit, Relaxed);
 }
 
 /// A number set aside for a new task; given back when dropped without having become one.
@@ -92,7 +108,7 @@ impl Reserved {
                     break number;
                 }
             },
-            Some(number) if !(1..NUMBER_LIMIT).contains(&number) => {
+            Some(number) if !(1..number_limit()).contains(&number) => {
                 return Err(Errno::EINVAL.because("a task number is above 0 and below pid_max"));
             }
             Some(number) if !table.is_free(number) || reserved.contains(&number) => {

@@ -3,9 +3,10 @@
 use super::memory::{map, munmap};
 use super::support::Temporary;
 use crate::call;
-use crate::ktap::{Outcome, Plan, Step, equal, holds, refused, within};
+use crate::ktap::{Outcome, Plan, Step, Why, equal, holds, in_child, on_gnomon, refused, skipped, within};
 use crate::system::credentials;
 use crate::system::errno::Errno;
+use crate::system::file;
 use crate::system::file::Descriptor;
 use crate::system::process;
 use crate::system::time::{self, SECOND};
@@ -31,6 +32,29 @@ fn until_refused(most: usize, mut act: impl FnMut(usize) -> Result<usize, Errno>
         }
     }
     (most, None)
+}
+
+/// A number of the whole machine's, set for as long as a case takes; others' machines are left as they are.
+struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    fn new(path: &'static str, number: i32) -> Result<Self, Why> {
+        if !on_gnomon() {
+            return skipped("not on a machine that others work on");
+        }
+        let before = file::read(path).step(path)?;
+        file::write(path, &number.to_string()).step(path)?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = file::write(self.path, &self.before);
+    }
 }
 
 pub fn cases(plan: &mut Plan) {
@@ -122,7 +146,7 @@ pub fn cases(plan: &mut Plan) {
         if credentials::effective_user() == 0 {
             credentials::become_user(SOMEBODY).step("giving up root")?;
         } else {
-            return crate::ktap::skipped("others may run as this user");
+            return skipped("others may run as this user");
         }
         limit(libc::RLIMIT_NPROC, MOST as u64)?;
         let mut children = Vec::new();
@@ -142,5 +166,58 @@ pub fn cases(plan: &mut Plan) {
         equal("the last", why, Some(Errno::EAGAIN))?;
         holds(forked == MOST - 1, || format!("{forked} were made"))?;
         process::run(|| 0).map(drop).step("one more afterwards")
+    });
+    plan.case(
+        "task numbers: EAGAIN when all below kernel.pid_max are taken, and none given above it",
+        || {
+            const MOST: i32 = 400;
+            let _setting = Setting::new("/proc/sys/kernel/pid_max", MOST)?;
+            refused("fewer than are kept", file::write("/proc/sys/kernel/pid_max", "300"), Errno::EINVAL)?;
+            let mut children = Vec::new();
+            let (_, why) = until_refused(2 * MOST as usize, |_| {
+                children.push(process::spawn(|| {
+                    time::sleep(30 * SECOND);
+                    0
+                })?);
+                Ok(0)
+            });
+            for child in &children {
+                call!(libc::SYS_kill, *child, libc::SIGKILL).step("kill")?;
+            }
+            for child in &children {
+                process::wait(*child).step("waiting")?;
+            }
+            equal("the last", why, Some(Errno::EAGAIN))?;
+            holds(!children.is_empty() && children.iter().all(|number| *number < MOST), || {
+                format!("{children:?}")
+            })?;
+            process::run(|| 0).map(drop).step("one more afterwards")
+        },
+    );
+    plan.case("open files: ENFILE when there are fs.file-max of them, but not to CAP_SYS_ADMIN", || {
+        let counts = file::read("/proc/sys/fs/file-nr").step("file-nr")?;
+        let open: usize = counts.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        let directory = Temporary::directory("open")?;
+        let made = format!("{}/made", directory.0);
+        let _setting = Setting::new("/proc/sys/fs/file-max", (open + 20) as i32)?;
+        in_child(|| {
+            let mut files = Vec::new();
+            let null = || call!(libc::SYS_openat, libc::AT_FDCWD, c"/dev/null", libc::O_RDONLY);
+            for _ in 0..40 {
+                files.push(null().step("as root")?);
+            }
+            credentials::become_user(SOMEBODY).step("giving up root")?;
+            refused("open", null(), Errno::ENFILE)?;
+            refused("before it is made", file::create(&made, b"", 0o600), Errno::ENFILE)?;
+            refused("pipe", call!(libc::SYS_pipe2, &mut [0i32; 2], 0), Errno::ENFILE)?;
+            refused("eventfd", call!(libc::SYS_eventfd2, 0, 0), Errno::ENFILE)?;
+            refused("socket", call!(libc::SYS_socket, libc::AF_UNIX, libc::SOCK_STREAM, 0), Errno::ENFILE)?;
+            let first = files.pop().step("a file")? as i32;
+            equal("dup2 makes no file", call!(libc::SYS_dup3, first, 900, 0), Ok(900))?;
+            for file in files.drain(..) {
+                call!(libc::SYS_close, file).step("close")?;
+            }
+            null().map(drop).step("with room again")
+        })
     });
 }

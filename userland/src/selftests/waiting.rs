@@ -24,6 +24,25 @@ pub fn cases(plan: &mut Plan) {
         }
         Ok(())
     });
+    plan.case("fork and vfork by their own numbers: a child in the same group", || {
+        let group = call!(libc::SYS_getpgrp).step("getpgrp")?;
+        equal("getpgid", call!(libc::SYS_getpgid, 0), Ok(group))?;
+        // Neither child calls anything else: the first has no C library set up for it, the second has the parent's stack.
+        let child = match call!(libc::SYS_fork).step("fork")? {
+            0 => loop {
+                let _ = call!(libc::SYS_exit_group, (call!(libc::SYS_getpgrp) == Ok(group)) as i32);
+            },
+            child => child as i32,
+        };
+        equal("fork", process::wait(child)?, Status::Exited(1))?;
+        let child = match call!(libc::SYS_vfork).step("vfork")? {
+            0 => loop {
+                let _ = call!(libc::SYS_exit_group, 7);
+            },
+            child => child as i32,
+        };
+        equal("vfork", process::wait(child)?, Status::Exited(7))
+    });
     plan.case("wait4 for any child finds all of them", || {
         let mut children: Vec<i32> = (0..5).map(|code| process::spawn(|| code)).collect::<Result<_, _>>()?;
         while !children.is_empty() {

@@ -14,6 +14,7 @@ mod stat;
 mod sys;
 mod uptime;
 mod version;
+mod vmstat;
 
 use root::file_system;
 

@@ -3,7 +3,7 @@
 use super::{
     cpuinfo, gnomon, loadavg, meminfo, mounts,
     node::{DEVICE, ListDirectory, Row, Subject, TableDirectory, What},
-    pid, stat, sys, uptime, version,
+    pid, stat, sys, uptime, version, vmstat,
 };
 use crate::{
     abi::{Errno, Result, TaskId},
@@ -54,6 +54,7 @@ static ROWS: &[Row<Whole>] = &[
     Row::text("stat", |_, actor| Ok(stat::text(actor))),
     Row::text("uptime", |_, actor| Ok(uptime::text(actor))),
     Row::text("version", |_, _| Ok(version::text())),
+    Row::text("vmstat", |_, _| Ok(vmstat::text())),
 ];
 
 fn to_process(actor: &dyn Actor, thread: bool) -> Result<LinkTarget> {

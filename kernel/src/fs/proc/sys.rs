@@ -7,12 +7,16 @@ use super::{
 use crate::{
     abi::{Errno, Result},
     exec::RANDOMIZE,
-    fs::{Actor, Call, Positions},
+    fs::{
+        Actor, Call, Positions,
+        file::{MOST_FILES, open_files},
+        mount,
+    },
     ns::{Capability, Credentials, count::Counted},
     task::{identity, limits, table},
 };
 use alloc::{format, string::String, vec::Vec};
-use core::sync::atomic::Ordering::Relaxed;
+use core::{ops::RangeInclusive, str::FromStr, sync::atomic::Ordering::Relaxed};
 
 /// The table.
 pub static ROWS: &[Row<Whole>] = &[
@@ -27,7 +31,9 @@ fn line(text: impl core::fmt::Display) -> Result<Vec<u8>> {
 }
 
 static FS: &[Row<Whole>] = &[
-    Row::text("file-max", |_, _| line(i64::MAX)),
+    Row { name: "file-max", permissions: 0o644, what: What::Settings(&FILE_MAX) },
+    Row::text("file-nr", |_, _| line(format_args!("{}\t0\t{}", open_files(), MOST_FILES.load(Relaxed)))),
+    Row::text("mount-max", |_, _| line(mount::MOST)),
     Row::text("nr_open", |_, _| line(1_048_576)),
     Row::text("pipe-max-size", |_, _| line(1_048_576)),
 ];
@@ -40,7 +46,7 @@ static KERNEL: &[Row<Whole>] = &[
     Row::text("ostype", |_, _| line(identity::SYSTEM_NAME)),
     Row::text("overflowgid", |_, _| line(crate::ns::credentials::OVERFLOW_ID)),
     Row::text("overflowuid", |_, _| line(crate::ns::credentials::OVERFLOW_ID)),
-    Row::text("pid_max", |_, _| line(table::NUMBER_LIMIT)),
+    Row { name: "pid_max", permissions: 0o644, what: What::Settings(&PID_MAX) },
     Row { name: "randomize_va_space", permissions: 0o644, what: What::Settings(&RANDOMIZE_VA_SPACE) },
     Row::text("threads-max", |_, _| line(limits::most_tasks())),
     Row::text("version", |_, _| line(identity::VERSION)),
@@ -71,13 +77,39 @@ static HOSTNAME: Settings<Whole> = Settings {
     may_write: None,
 };
 
+/// Errors: EINVAL for anything but a number that is not negative.
+static FILE_MAX: Settings<Whole> = Settings {
+    read: |_, _| line(MOST_FILES.load(Relaxed)),
+    write: |_, _, bytes| {
+        MOST_FILES.store(number(bytes, 0..=i64::MAX as u64)?, Relaxed);
+        Ok(bytes.len())
+    },
+    positions: Positions::Some,
+    may_write: None,
+};
+
+/// Errors: EINVAL for anything but a number in the range.
+static PID_MAX: Settings<Whole> = Settings {
+    read: |_, _| line(table::number_limit()),
+    write: |_, _, bytes| {
+        table::set_number_limit(number(bytes, table::NUMBER_LIMITS)?);
+        Ok(bytes.len())
+    },
+    positions: Positions::Some,
+    may_write: None,
+};
+
+/// A decimal number in a range. Errors: EINVAL.
+fn number<T: FromStr + PartialOrd>(bytes: &[u8], range: RangeInclusive<T>) -> Result<T> {
+    let number = core::str::from_utf8(bytes).unwrap_or("").trim().parse().ok();
+    number.filter(|number| range.contains(number)).ok_or(Errno::EINVAL.because("the setting has a range"))
+}
+
 /// Errors: EINVAL for anything but 0, 1 and 2.
 static RANDOMIZE_VA_SPACE: Settings<Whole> = Settings {
     read: |_, _| line(RANDOMIZE.load(Relaxed)),
     write: |_, _, bytes| {
-        let number = core::str::from_utf8(bytes).unwrap_or("").trim().parse::<u32>();
-        let number = number.ok().filter(|number| *number <= 2);
-        RANDOMIZE.store(number.ok_or(Errno::EINVAL.because("there are three extents of chance"))?, Relaxed);
+        RANDOMIZE.store(number(bytes, 0..=2)?, Relaxed);
         Ok(bytes.len())
     },
     positions: Positions::Some,

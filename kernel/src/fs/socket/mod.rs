@@ -180,7 +180,7 @@ impl Socket {
     }
 
     /// An open file of it. `flags`: O_NONBLOCK counts.
-    pub fn open(self: Arc<Self>, flags: OpenFlags, actor: &dyn Actor) -> Arc<File> {
+    pub fn open(self: Arc<Self>, flags: OpenFlags, actor: &dyn Actor) -> Result<Arc<File>> {
         static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NEXT_NUMBER.fetch_add(1, Relaxed);
         let (now, credentials) = (now(), actor.credentials());

@@ -28,7 +28,7 @@ pub fn memory_file(name: &[u8], takes_seals: bool, credentials: &Arc<Credentials
         node.seals = Seals::new(takes_seals);
     }
     let path = Path { mount: mount.0.clone(), entry: Entry::root(node.clone()) };
-    Ok(File::new(path, node, OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE, credentials.clone()))
+    File::new(path, node, OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE, credentials.clone())
 }
 
 /// It is shown as a file that was removed at once.
