@@ -17,6 +17,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("init_that_is_not_there", &GNOMON, init_that_is_not_there),
         scenario("init_that_is_no_program", &GNOMON, init_that_is_no_program),
         scenario("quiet_keeps_the_kernel_silent", &GNOMON, quiet),
+        scenario("a_clock_that_is_not_there", &GNOMON, unknown_clock),
         scenario("proc_cmdline_shows_it_all", &GNOMON, proc_cmdline),
     ]
 }
@@ -88,6 +89,13 @@ fn quiet(m: &mut Machine) -> Result<()> {
     let before = m.expect(FIRST_LINE)?;
     ensure!(!before.trim().is_empty(), "with `loglevel=7` the kernel says nothing");
     m.expect_power_off()?;
+    Ok(())
+}
+
+/// Real time in place of a misspelt virtual one would make a test that cannot be repeated.
+fn unknown_clock(m: &mut Machine) -> Result<()> {
+    m.boot(Boot::default().word("quiet").word("clock=vertual"))?;
+    m.expect_panic("clock=vertual is not known")?;
     Ok(())
 }
 

@@ -61,6 +61,6 @@ fn nameless() -> Path {
         represents: DEVICE,
         ..Metadata::plain(pseudo::ANONYMOUS.device(), 0, Kind::CharacterDevice, 0o600)
     };
-    let inode = PseudoInode { metadata, name: b"/dev/console".to_vec() };
+    let inode = PseudoInode::new(metadata, b"/dev/console".to_vec());
     Path { mount: mount::root().mount, entry: Entry::root(Arc::new(inode)) }
 }

@@ -14,6 +14,8 @@ pub enum Kind {
     Regular,
     SymbolicLink,
     Socket,
+    /// None of these: what is only a descriptor.
+    Unknown,
 }
 
 /// Every kind with the bits that stand for it in `st_mode`.
@@ -143,6 +145,16 @@ impl Metadata {
     /// `st_mode`: kind and permissions.
     pub fn mode(&self) -> u32 {
         self.kind.mode_bits() | u32::from(self.permissions)
+    }
+
+    /// Makes the changes, at this time.
+    pub fn apply(&mut self, changes: &AttributeChanges, now: Timespec) {
+        self.permissions = changes.permissions.unwrap_or(self.permissions);
+        self.uid = changes.uid.unwrap_or(self.uid);
+        self.gid = changes.gid.unwrap_or(self.gid);
+        self.accessed = changes.accessed.unwrap_or(self.accessed);
+        self.modified = changes.modified.unwrap_or(self.modified);
+        self.changed = now;
     }
 }
 

@@ -327,7 +327,7 @@ pub fn pipe(flags: OpenFlags, credentials: &Arc<Credentials>) -> Result<(Arc<Fil
     let pipe = Pipe::new();
     let (read_end, write_end) = (pipe.open(true, false), pipe.open(false, true));
     let name = format!("pipe:[{number}]").into_bytes();
-    let path = PIPES.path(Arc::new(PipeInode { inner: PseudoInode { metadata, name }, pipe }));
+    let path = PIPES.path(Arc::new(PipeInode { inner: PseudoInode::new(metadata, name), pipe }));
     let flags = flags & (OpenFlags::NON_BLOCKING | OpenFlags::DIRECT);
     Ok((
         File::new(path.clone(), read_end, flags, credentials.clone())?,
@@ -343,7 +343,11 @@ struct PipeInode {
 
 impl super::Inode for PipeInode {
     fn metadata(&self) -> Metadata {
-        self.inner.metadata
+        self.inner.metadata()
+    }
+
+    fn change(&self, changes: &super::metadata::AttributeChanges) -> Result<()> {
+        self.inner.change(changes)
     }
 
     fn open(self: Arc<Self>, opening: &super::Opening<'_>) -> Result<Arc<dyn FileOperations>> {
@@ -468,10 +472,10 @@ mod tests {
         let pipe = NamedPipe::new();
         let end = |flags| {
             let operations = pipe.open(flags).unwrap();
-            let mount = PIPES.path(Arc::new(PseudoInode {
-                metadata: Metadata::plain(PIPES.device(), 0, Kind::Fifo, 0o600),
-                name: alloc::vec::Vec::new(),
-            }));
+            let mount = PIPES.path(Arc::new(PseudoInode::new(
+                Metadata::plain(PIPES.device(), 0, Kind::Fifo, 0o600),
+                alloc::vec::Vec::new(),
+            )));
             File::new(mount, operations, flags, Somebody::root().credentials).unwrap()
         };
         assert_eq!(pipe.open(OpenFlags::WRITE_ONLY | OpenFlags::NON_BLOCKING).map(|_| ()), Err(Errno::ENXIO));

@@ -5,12 +5,14 @@
 
 use super::{
     DeviceNumber, Entry, File, FileOperations, FileSystem, Inode, Kind, Metadata, Mount, MountFlags,
-    OpenFlags, Opening, Path, Statistics, metadata::anonymous_device,
+    OpenFlags, Opening, Path, Statistics,
+    attributes::now,
+    metadata::{AttributeChanges, anonymous_device},
 };
 use crate::{
     abi::{Errno, Result},
     ns::Credentials,
-    sync::Once,
+    sync::{Once, SpinLock},
 };
 use alloc::{format, sync::Arc, vec::Vec};
 
@@ -64,10 +66,8 @@ impl Family {
     pub fn mount(&self) -> &Arc<Mount> {
         self.mount.call_once(|| {
             let device = anonymous_device();
-            let root = Entry::root(Arc::new(PseudoInode {
-                metadata: Metadata::plain(device, 0, Kind::Regular, 0),
-                name: Vec::new(),
-            }));
+            let root = PseudoInode::new(Metadata::plain(device, 0, Kind::Regular, 0), Vec::new());
+            let root = Entry::root(Arc::new(root));
             let file_system =
                 PseudoFileSystem { kind: self.kind, magic: self.magic, device, root: root.clone() };
             Mount::new(Arc::new(file_system), root, b"none", MountFlags::empty())
@@ -87,15 +87,31 @@ impl Family {
 
 /// An inode that only has something to say to stat(2).
 pub struct PseudoInode {
-    /// What it says.
-    pub metadata: Metadata,
+    /// What it says. Nothing is taken inside it.
+    metadata: SpinLock<Metadata>,
     /// What stands for its path.
-    pub name: Vec<u8>,
+    name: Vec<u8>,
+}
+
+impl PseudoInode {
+    /// One that says this of itself, and has this in place of a path.
+    pub fn new(metadata: Metadata, name: Vec<u8>) -> Self {
+        Self { metadata: SpinLock::new(metadata), name }
+    }
 }
 
 impl Inode for PseudoInode {
     fn metadata(&self) -> Metadata {
-        self.metadata
+        self.metadata.get()
+    }
+
+    fn change(&self, changes: &AttributeChanges) -> Result<()> {
+        let mut metadata = self.metadata.lock();
+        if metadata.kind == Kind::Unknown {
+            return Err(Errno::EOPNOTSUPP.because("an inode shared by many has nothing to set"));
+        }
+        metadata.apply(changes, now());
+        Ok(())
     }
 
     fn open(self: Arc<Self>, _opening: &Opening<'_>) -> Result<Arc<dyn FileOperations>> {
@@ -116,7 +132,7 @@ pub fn anonymous_file(
 ) -> Result<Arc<File>> {
     // All of them share one inode number, as on Linux: it is the descriptor that matters.
     const NUMBER: u64 = 1;
-    let metadata = Metadata::plain(ANONYMOUS.device(), NUMBER, Kind::Regular, 0o600);
+    let metadata = Metadata::plain(ANONYMOUS.device(), NUMBER, Kind::Unknown, 0o600);
     let name = format!("anon_inode:[{kind}]").into_bytes();
-    File::new(ANONYMOUS.path(Arc::new(PseudoInode { metadata, name })), operations, flags, credentials)
+    File::new(ANONYMOUS.path(Arc::new(PseudoInode::new(metadata, name))), operations, flags, credentials)
 }

@@ -53,7 +53,7 @@ pub async fn sendfile(
     if is_stream || to.flags().contains(OpenFlags::APPEND) || from.path().inode().kind() == Kind::Directory {
         return Err(Errno::EINVAL.because("sendfile copies from contents, and does not append"));
     }
-    let (done, error) = copy(caller, &from, start, &to, count).await;
+    let (done, error) = copy(caller, &from, start, &to, None, count).await;
     match offset.optional() {
         Some(pointer) => caller.space.write(pointer, &((start + done as u64) as i64))?,
         None => from.set_position(start + done as u64),
@@ -65,12 +65,13 @@ pub async fn sendfile(
 }
 
 /// Copies until the end, a signal, an error, or `count` bytes; tells how many, and the error. (What is copied may have no
-/// end: `/dev/urandom`.)
+/// end: `/dev/urandom`.) It is written to a place, or where the last write has ended.
 async fn copy(
     caller: &mut Caller<'_>,
     from: &File,
     start: u64,
     to: &File,
+    to_start: Option<u64>,
     count: usize,
 ) -> (usize, Option<Errno>) {
     let mut buffer = match piece_buffer(count) {
@@ -87,7 +88,13 @@ async fn copy(
             Ok(read) => read,
             Err(error) => return (done, Some(error)),
         };
-        match writing(caller.task, caller.user, to, || Ok(Source::kernel(&buffer[..read]))).await {
+        let written = match to_start {
+            Some(place) => {
+                to.write_at(caller.task, place + done as u64, &mut Source::kernel(&buffer[..read]))
+            }
+            None => writing(caller.task, caller.user, to, || Ok(Source::kernel(&buffer[..read]))).await,
+        };
+        match written {
             Ok(written) => {
                 done += written;
                 if written < read {
@@ -105,7 +112,7 @@ async fn copy(
 }
 
 /// copy_file_range(2)
-pub fn copy_file_range(
+pub async fn copy_file_range(
     caller: &mut Caller<'_>,
     input: Descriptor,
     input_offset: UserPointer<i64>,
@@ -123,23 +130,10 @@ pub fn copy_file_range(
     if flags != 0 {
         return Err(Errno::EINVAL.because("copy_file_range has no flags"));
     }
-    check_ranges(&from, from_start, &to, to_start, count)?;
-    let mut buffer = piece_buffer(count)?;
-    let mut done = 0;
-    while done < count {
-        let length = buffer.len().min(count - done);
-        let mut into = Destination::kernel(&mut buffer[..length]);
-        let read = from.read_at(caller.task, from_start + done as u64, &mut into)?;
-        let mut source = Source::kernel(&buffer[..read]);
-        let written = match to.write_at(caller.task, to_start + done as u64, &mut source) {
-            Ok(written) => written,
-            Err(error) if done == 0 => return Err(error),
-            Err(_) => break,
-        };
-        done += written;
-        if written == 0 || written < read {
-            break;
-        }
+    let count = check_ranges(&from, from_start, &to, to_start, count)?;
+    let (done, error) = copy(caller, &from, from_start, &to, Some(to_start), count).await;
+    if let Some(error) = error.filter(|_| done == 0) {
+        return Err(error);
     }
     for (pointer, file, start) in [(input_offset, &from, from_start), (output_offset, &to, to_start)] {
         let end = start + done as u64;
@@ -151,7 +145,8 @@ pub fn copy_file_range(
     Ok(done)
 }
 
-fn check_ranges(from: &File, from_start: u64, to: &File, to_start: u64, count: usize) -> Result<()> {
+/// How many bytes there are to copy: those before the end.
+fn check_ranges(from: &File, from_start: u64, to: &File, to_start: u64, count: usize) -> Result<usize> {
     from.must_be_readable()?;
     to.must_be_writable()?;
     if to.flags().contains(OpenFlags::APPEND) {
@@ -164,13 +159,17 @@ fn check_ranges(from: &File, from_start: u64, to: &File, to_start: u64, count: u
     if kinds != [Kind::Regular; 2] {
         return Err(Errno::EINVAL.because("copy_file_range copies between regular files"));
     }
-    let ends = [from_start, to_start].map(|start| start.checked_add(count as u64));
-    let [Some(from_end), Some(to_end)] = ends else {
+    if from.path().mount.file_system.device() != to.path().mount.file_system.device() {
+        return Err(Errno::EXDEV.because("copy_file_range copies within one file system"));
+    }
+    if [from_start, to_start].iter().any(|start| start.checked_add(count as u64).is_none()) {
         return Err(Errno::EOVERFLOW.because("a range ends within 64 bits"));
-    };
+    }
+    let length = from.operations().length().unwrap_or(0);
+    let count = (count as u64).min(length.saturating_sub(from_start));
     let one_file = Arc::ptr_eq(from.path().inode(), to.path().inode());
-    if one_file && from_start < to_end && to_start < from_end {
+    if one_file && from_start < to_start + count && to_start < from_start + count {
         return Err(Errno::EINVAL.because("the ranges overlap"));
     }
-    Ok(())
+    Ok(count as usize)
 }

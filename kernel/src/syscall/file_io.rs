@@ -47,6 +47,14 @@ impl Buffers {
     }
 }
 
+/// Errors: EINVAL for so many bytes from there on when a position could not say where they end.
+fn must_end(offset: u64, length: usize) -> Result<()> {
+    match i64::try_from(length as u64).is_ok_and(|length| (offset as i64).checked_add(length).is_some()) {
+        true => Ok(()),
+        false => Err(Errno::EINVAL.because("a position is at most the largest off_t")),
+    }
+}
+
 /// An offset as a program gives it. Errors: EINVAL when negative.
 pub fn checked_offset(offset: i64) -> Result<u64> {
     u64::try_from(offset).map_err(|_| Errno::EINVAL.because("an offset is not negative"))
@@ -309,7 +317,9 @@ fn read_positioned(
     let file = caller.file(descriptor)?;
     file.must_have_read_positions()?;
     file.must_be_readable()?;
-    file.read_at(caller.task, offset, &mut buffers.destination(&caller.space)?)
+    let mut into = buffers.destination(&caller.space)?;
+    must_end(offset, into.remaining())?;
+    file.read_at(caller.task, offset, &mut into)
 }
 
 fn write_positioned(
@@ -322,7 +332,9 @@ fn write_positioned(
     let file = caller.file(descriptor)?;
     file.must_have_write_positions()?;
     file.must_be_writable()?;
-    file.write_at(caller.task, offset, &mut buffers.source(&caller.space)?)
+    let mut from = buffers.source(&caller.space)?;
+    must_end(offset, from.remaining())?;
+    file.write_at(caller.task, offset, &mut from)
 }
 
 /// pread(2)

@@ -294,6 +294,9 @@ pub fn readlinkat(
         LinkTarget::Name(text) => text,
         LinkTarget::Object(object) => object.describe(&caller.filesystem()?.root()).into_link(),
     };
+    if text.len() >= PATH_MAX {
+        return Err(Errno::ENAMETOOLONG.because("the place is too deep to be told"));
+    }
     let shown = &text[..text.len().min(length)];
     caller.space.write_bytes(buffer, shown)?;
     Ok(shown.len())

@@ -386,7 +386,7 @@ table! {
     322 execveat wait process::execveat, 5, "";
     324 membarrier now scheduling::membarrier, 2, "private and global, not for one core";
     325 mlock2 wait memory::mlock2, 3, "";
-    326 copy_file_range now file_copies::copy_file_range, 6, "";
+    326 copy_file_range wait file_copies::copy_file_range, 6, "";
     327 preadv2 wait file_io::preadv2, 6, "flags that ask for nothing special";
     328 pwritev2 wait file_io::pwritev2, 6, "flags that ask for nothing special";
     332 statx now metadata::statx, 5, "";

@@ -34,14 +34,15 @@ pub enum Source {
 
 impl Source {
     /// What `clock=` asks for.
+    ///
+    /// # Panics
+    /// When there is no such clock.
     pub(super) fn named(name: Option<&str>) -> Self {
         match name {
             Some("virtual") => Self::Virtual,
             Some("virtual,vdso") => Self::VirtualOnPage,
-            Some(other) => {
-                log::warn!("clock={other} is not known (virtual and virtual,vdso are); time is real");
-                Self::Counter
-            }
+            // Whoever asks for repeatable runs must not be given others.
+            Some(other) => panic!("clock={other} is not known: there are virtual and virtual,vdso"),
             None => Self::Counter,
         }
     }

@@ -102,6 +102,8 @@ pub fn cases(plan: &mut Plan) {
         call!(libc::SYS_fchdir, at.0).step("fchdir")?;
         let mut path = vec![0u8; 64 * 1024];
         refused("getcwd", call!(libc::SYS_getcwd, path.as_mut_ptr(), path.len()), Errno::ENAMETOOLONG)?;
+        let link = call!(libc::SYS_readlink, c"/proc/self/cwd", path.as_mut_ptr(), path.len());
+        refused("readlink", link, Errno::ENAMETOOLONG)?;
         call!(libc::SYS_chdir, c"/").step("chdir")?;
         for _ in 0..DEPTH {
             at = Descriptor(call!(libc::SYS_openat, at.0, c"..", libc::O_RDONLY).step("openat ..")? as i32);

@@ -6,6 +6,7 @@ use crate::call;
 use crate::ktap::{Outcome, Plan, Step, Why, equal, holds, in_child, refused};
 use crate::system::errno::Errno;
 use crate::system::file::{self, Descriptor};
+use crate::system::process;
 
 fn put(path: &str, text: &str) -> Outcome {
     file::create(path, text.as_bytes(), 0o644).step("writing a file")
@@ -80,6 +81,20 @@ fn permissions(plan: &mut Plan) {
         refused("a mere path", call!(libc::SYS_fchmod, path.0, 0o600), Errno::EBADF)?;
         call!(libc::SYS_fchmodat2, path.0, c"", 0o600, libc::AT_EMPTY_PATH).step("fchmodat2")?;
         equal("mode", mode("a")?, libc::S_IFREG | 0o600)
+    });
+    plan.case("fchmod and fchown: pipes and sockets have a mode and an owner too; what is only a descriptor has no kind", || {
+        needs_root()?;
+        let (pipe, _other) = process::pipe().map(|(a, b)| (Descriptor(a), Descriptor(b))).step("pipe")?;
+        let socket = call!(libc::SYS_socket, libc::AF_UNIX, libc::SOCK_STREAM, 0).step("socket")?;
+        for (file, kind) in [(pipe, libc::S_IFIFO), (Descriptor(socket as i32), libc::S_IFSOCK)] {
+            call!(libc::SYS_fchmod, file.0, 0o640).step("fchmod")?;
+            call!(libc::SYS_fchown, file.0, 11, 22).step("fchown")?;
+            let status = file::status_of(file.0)?;
+            equal("mode", status.st_mode, kind | 0o640)?;
+            equal("owner", (status.st_uid, status.st_gid), (11, 22))?;
+        }
+        let event = Descriptor(call!(libc::SYS_eventfd2, 0, 0).step("eventfd2")? as i32);
+        equal("its kind", file::status_of(event.0)?.st_mode & libc::S_IFMT, 0)
     });
     plan.case("fchmodat2: follows links unless told not to, and a link has no mode of its own", || {
         let _tree = Tree::make("fchmodat2")?;

@@ -158,6 +158,33 @@ fn copies(plan: &mut Plan) {
         let answer = call!(libc::SYS_copy_file_range, from.0, 0usize, only_read.0, 0usize, 1usize, 0);
         refused("only readable", answer, Errno::EBADF)
     });
+    plan.case(
+        "copy_file_range in one file: what is behind its end is not copied, and overlaps nothing",
+        || {
+            let _tree = Tree::make("copies")?;
+            let file = make("a", "0123456789")?;
+            let copy = |mut from: i64, mut to: i64, count: usize| {
+                call!(libc::SYS_copy_file_range, file.0, &mut from, file.0, &mut to, count, 0)
+            };
+            equal("from the end", copy(10, 0, 10), Ok(0))?;
+            equal("from behind it", copy(100, 102, 10), Ok(0))?;
+            refused("onto itself", copy(0, 5, 10), Errno::EINVAL)?;
+            equal("to the end", copy(5, 10, 100), Ok(5))?;
+            equal("the contents", file::read("a"), Ok("012345678956789".into()))
+        },
+    );
+    plan.case("pread and pwrite: EINVAL when they would end behind the largest position", || {
+        let _tree = Tree::make("ends")?;
+        let file = make("a", "0123456789")?;
+        let mut bytes = [0u8; 10];
+        let mut at =
+            |call: i64, place: i64, length: usize| call!(call, file.0, bytes.as_mut_ptr(), length, place);
+        for number in [libc::SYS_pread64, libc::SYS_pwrite64] {
+            refused("one too many", at(number, i64::MAX - 9, 10), Errno::EINVAL)?;
+            equal("nothing there", at(number, i64::MAX, 0), Ok(0))?;
+        }
+        equal("to the largest", at(libc::SYS_pread64, i64::MAX - 10, 10), Ok(0))
+    });
 }
 
 fn locks(plan: &mut Plan) {

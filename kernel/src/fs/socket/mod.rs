@@ -194,7 +194,7 @@ impl Socket {
         };
         let name = format!("socket:[{number}]").into_bytes();
         let flags = (flags & OpenFlags::NON_BLOCKING) | OpenFlags::READ_WRITE;
-        File::new(SOCKETS.path(Arc::new(PseudoInode { metadata, name })), self, flags, credentials)
+        File::new(SOCKETS.path(Arc::new(PseudoInode::new(metadata, name))), self, flags, credentials)
     }
 
     /// How it transfers.

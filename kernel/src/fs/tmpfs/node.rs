@@ -79,7 +79,8 @@ impl Node {
             Kind::SymbolicLink => Body::SymbolicLink(node.target.into()),
             Kind::CharacterDevice | Kind::BlockDevice => Body::Device(node.represents),
             Kind::Fifo => Body::Fifo(NamedPipe::new()),
-            Kind::Socket => Body::Socket,
+            // mknod(2) makes nothing of no kind.
+            Kind::Socket | Kind::Unknown => Body::Socket,
         };
         let now = now();
         account.nodes.fetch_add(1, Relaxed);
