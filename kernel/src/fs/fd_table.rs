@@ -32,21 +32,69 @@ struct Slot {
     close_on_exec: bool,
 }
 
+/// All places.
+#[derive(Default)]
+struct Slots {
+    all: Vec<Option<Slot>>,
+    /// None is free below: a process with many descriptors does not look through all of them for one more.
+    lowest: usize,
+}
+
+impl Slots {
+    /// Errors: EBADF.
+    #[inline(always)]
+    fn get(&mut self, descriptor: Descriptor) -> Result<&mut Slot> {
+        self.all.get_mut(descriptor.index()?).and_then(Option::as_mut).ok_or_else(closed)
+    }
+
+    /// The lowest free place from `lowest` on and below `limit`. Errors: EMFILE.
+    fn lowest_free(&mut self, lowest: usize, limit: u64) -> Result<usize> {
+        let start = lowest.max(self.lowest);
+        let free = self.all.iter().skip(start).position(Option::is_none).map(|distance| start + distance);
+        let index = free.unwrap_or(self.all.len().max(start));
+        if lowest <= self.lowest {
+            self.lowest = index;
+        }
+        if index as u64 >= limit {
+            return Err(Errno::EMFILE.because("the process has as many descriptors as RLIMIT_NOFILE allows"));
+        }
+        Ok(index)
+    }
+
+    /// Gives what was there. Errors: ENOMEM.
+    fn put(&mut self, index: usize, slot: Slot) -> Result<Option<Slot>> {
+        if index >= self.all.len() {
+            self.all.try_reserve(index + 1 - self.all.len()).map_err(|_| Errno::ENOMEM)?;
+            self.all.resize(index + 1, None);
+        }
+        if index == self.lowest {
+            self.lowest += 1;
+        }
+        Ok(self.all[index].replace(slot))
+    }
+
+    fn take_if(&mut self, index: usize, goes: impl FnOnce(&mut Slot) -> bool) -> Option<Slot> {
+        let old = self.all.get_mut(index)?.take_if(goes)?;
+        self.lowest = self.lowest.min(index);
+        Some(old)
+    }
+}
+
 /// The descriptors of a process.
 pub struct FileTable {
     /// Tells it from every table there ever was: the owner of record locks, fcntl(2).
     id: u64,
     /// Nothing is taken inside it; files leave it before they are dropped.
-    slots: SpinLock<Vec<Option<Slot>>>,
+    slots: SpinLock<Slots>,
 }
 
 impl FileTable {
     /// Without any.
     pub fn new() -> Arc<Self> {
-        Self::with(Vec::new())
+        Self::with(Slots::default())
     }
 
-    fn with(slots: Vec<Option<Slot>>) -> Arc<Self> {
+    fn with(slots: Slots) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self { id: NEXT.fetch_add(1, Relaxed), slots: SpinLock::new(slots) })
     }
@@ -54,11 +102,11 @@ impl FileTable {
     /// One of its own for a child, with the same open files. Errors: ENOMEM.
     pub fn fork(&self) -> Result<Arc<Self>> {
         let slots = self.slots.lock();
-        let used = slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let used = slots.all.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         let mut copy = Vec::new();
         copy.try_reserve_exact(used).map_err(|_| Errno::ENOMEM)?;
-        copy.extend_from_slice(&slots[..used]);
-        Ok(Self::with(copy))
+        copy.extend_from_slice(&slots.all[..used]);
+        Ok(Self::with(Slots { all: copy, lowest: slots.lowest }))
     }
 
     /// Tells it from every table there ever was.
@@ -69,8 +117,8 @@ impl FileTable {
     /// The open file, for doing something with it. Errors: EBADF, also for one opened with O_PATH.
     #[inline(always)]
     pub fn get(&self, descriptor: Descriptor) -> Result<Arc<File>> {
-        let slots = self.slots.lock();
-        let slot = slots.get(descriptor.index()?).and_then(Option::as_ref).ok_or_else(closed)?;
+        let mut slots = self.slots.lock();
+        let slot = slots.get(descriptor)?;
         match slot.file.flags().contains(OpenFlags::PATH) {
             true => Err(Errno::EBADF.because("a file opened with O_PATH is only a place")),
             false => Ok(slot.file.clone()),
@@ -79,9 +127,7 @@ impl FileTable {
 
     /// The open file, for use as a place. Errors: EBADF.
     pub fn get_any(&self, descriptor: Descriptor) -> Result<Arc<File>> {
-        let index = descriptor.index()?;
-        let slots = self.slots.lock();
-        slots.get(index).and_then(Option::as_ref).map(|slot| slot.file.clone()).ok_or_else(closed)
+        self.slots.lock().get(descriptor).map(|slot| slot.file.clone())
     }
 
     /// Gives a file the lowest free descriptor at or above `lowest` and below `limit` (RLIMIT_NOFILE). Errors: EMFILE;
@@ -98,15 +144,14 @@ impl FileTable {
             return Err(Errno::EINVAL.because("the lowest descriptor asked for is beyond RLIMIT_NOFILE"));
         }
         let mut slots = self.slots.lock();
-        let index = lowest_free(&slots, lowest, limit)?;
-        grow(&mut slots, index)?;
-        slots[index] = Some(Slot { file, close_on_exec });
+        let index = slots.lowest_free(lowest, limit)?;
+        slots.put(index, Slot { file, close_on_exec })?;
         Ok(Descriptor(index as i32))
     }
 
     /// For who must know that a file will have a descriptor before he has the file. Errors: EMFILE.
     pub fn must_have_room(&self, limit: u64) -> Result<()> {
-        lowest_free(&self.slots.lock(), 0, limit).map(|_| ())
+        self.slots.lock().lowest_free(0, limit).map(|_| ())
     }
 
     /// Gives a file the lowest free descriptor. Errors: EMFILE, ENOMEM.
@@ -129,25 +174,19 @@ impl FileTable {
         if index as u64 >= limit {
             return Err(Errno::EBADF.because("the descriptor is beyond RLIMIT_NOFILE"));
         }
-        let mut slots = self.slots.lock();
-        grow(&mut slots, index)?;
-        let old = slots[index].replace(Slot { file, close_on_exec });
-        drop(slots);
-        self.dispose(old);
+        let old = self.slots.lock().put(index, Slot { file, close_on_exec })?;
+        if let Some(old) = old {
+            self.dispose(old);
+        }
         Ok(())
     }
 
     /// Frees a descriptor. Errors: EBADF.
     pub fn close(&self, descriptor: Descriptor) -> Result<()> {
         let index = descriptor.index()?;
-        let old = self.slots.lock().get_mut(index).and_then(Option::take);
-        match old {
-            Some(slot) => {
-                self.dispose(Some(slot));
-                Ok(())
-            }
-            None => Err(closed()),
-        }
+        let old = self.slots.lock().take_if(index, |_| true).ok_or_else(closed)?;
+        self.dispose(old);
+        Ok(())
     }
 
     /// Frees all descriptors from `first` to `last`, or only marks them close-on-exec, close_range(2).
@@ -167,57 +206,50 @@ impl FileTable {
     }
 
     fn take_where(&self, mut goes: impl FnMut(usize, &mut Slot) -> bool) {
-        let (mut index, mut unreachable) = (0, false);
+        let (mut index, mut flies) = (0, false);
         loop {
             // One at a time: what is closed must not be dropped under the lock, and a list of it might need much memory.
             let mut slots = self.slots.lock();
-            let Some(place) = slots.get_mut(index) else { break };
-            let old = if place.as_mut().is_some_and(|slot| goes(index, slot)) { place.take() } else { None };
+            if index >= slots.all.len() {
+                break;
+            }
+            let old = slots.take_if(index, |slot| goes(index, slot));
             drop(slots);
-            unreachable |= self.let_go(old);
+            if let Some(old) = old {
+                locks::descriptor_closed(self.id, old.file.path());
+                flies |= socket::is_in_flight(&old.file);
+            }
             index += 1;
         }
-        if unreachable {
+        if flies {
             socket::collect();
         }
     }
 
-    fn dispose(&self, slot: Option<Slot>) {
-        if self.let_go(slot) {
-            socket::collect();
-        }
-    }
-
-    /// Whether sockets that nobody can reach any more are to be looked for.
-    fn let_go(&self, slot: Option<Slot>) -> bool {
-        let Some(slot) = slot else { return false };
+    fn dispose(&self, slot: Slot) {
         locks::descriptor_closed(self.id, slot.file.path());
-        socket::descriptor_closed(slot.file)
+        let is_lost = socket::holds_itself(&slot.file);
+        drop(slot);
+        if is_lost {
+            socket::collect();
+        }
     }
 
     /// Whether the descriptor closes on execve(2). Errors: EBADF.
     pub fn closes_on_exec(&self, descriptor: Descriptor) -> Result<bool> {
-        let index = descriptor.index()?;
-        self.slots
-            .lock()
-            .get(index)
-            .and_then(Option::as_ref)
-            .map(|slot| slot.close_on_exec)
-            .ok_or_else(closed)
+        self.slots.lock().get(descriptor).map(|slot| slot.close_on_exec)
     }
 
     /// Sets whether it does. Errors: EBADF.
     pub fn set_close_on_exec(&self, descriptor: Descriptor, close_on_exec: bool) -> Result<()> {
-        let index = descriptor.index()?;
-        let mut slots = self.slots.lock();
-        slots.get_mut(index).and_then(Option::as_mut).ok_or_else(closed)?.close_on_exec = close_on_exec;
-        Ok(())
+        self.slots.lock().get(descriptor).map(|slot| slot.close_on_exec = close_on_exec)
     }
 
     /// The lowest descriptor in use at or above this one, with its file, for `/proc/PID/fd`.
     pub fn next(&self, from: u32) -> Option<(Descriptor, Arc<File>)> {
         let slots = self.slots.lock();
         let found = slots
+            .all
             .iter()
             .enumerate()
             .skip(from as usize)
@@ -228,7 +260,7 @@ impl FileTable {
     /// How many places the table has, as Linux grows it: `FDSize` in `/proc/PID/status`, and what select(2) looks at.
     pub fn capacity(&self) -> usize {
         const LEAST: usize = 64;
-        self.slots.lock().len().next_power_of_two().max(LEAST)
+        self.slots.lock().all.len().next_power_of_two().max(LEAST)
     }
 }
 
@@ -236,24 +268,6 @@ impl Drop for FileTable {
     fn drop(&mut self) {
         self.take_where(|_, _| true);
     }
-}
-
-/// The lowest free place from `lowest` on and below `limit`. Errors: EMFILE.
-fn lowest_free(slots: &[Option<Slot>], lowest: usize, limit: u64) -> Result<usize> {
-    let free = slots.iter().skip(lowest).position(Option::is_none).map(|distance| lowest + distance);
-    let index = free.unwrap_or(slots.len().max(lowest));
-    if index as u64 >= limit {
-        return Err(Errno::EMFILE.because("the process has as many descriptors as RLIMIT_NOFILE allows"));
-    }
-    Ok(index)
-}
-
-fn grow(slots: &mut Vec<Option<Slot>>, index: usize) -> Result<()> {
-    if index >= slots.len() {
-        slots.try_reserve(index + 1 - slots.len()).map_err(|_| Errno::ENOMEM)?;
-        slots.resize(index + 1, None);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -286,6 +300,21 @@ mod tests {
             assert_eq!(table.get(Descriptor(number)).map(|_| ()), Err(Errno::EBADF));
             assert_eq!(table.close(Descriptor(number)), Err(Errno::EBADF));
         }
+    }
+
+    #[test]
+    fn places_in_use_are_not_looked_at_again() {
+        let (table, file) = (FileTable::new(), file());
+        let known = |table: &FileTable| table.slots.lock().lowest;
+        table.install_at(Descriptor(1), file.clone(), false, LIMIT).unwrap();
+        table.install(file.clone(), false, LIMIT).unwrap();
+        assert_eq!(table.install(file.clone(), false, LIMIT), Ok(Descriptor(2)));
+        assert_eq!(known(&table), 3);
+        table.install_from(5, file.clone(), false, LIMIT).unwrap();
+        assert_eq!(known(&table.fork().unwrap()), 3);
+        table.close_range(1, 1, false);
+        assert_eq!(table.install(file.clone(), false, LIMIT), Ok(Descriptor(1)));
+        assert_eq!(table.install(file.clone(), false, LIMIT), Ok(Descriptor(3)));
     }
 
     #[test]

@@ -41,7 +41,7 @@ use message::Message;
 use name::{Address, Key};
 
 pub use message::Identity;
-pub use rights::{MOST_IN_MESSAGE, Rights, collect, descriptor_closed};
+pub use rights::{MOST_IN_MESSAGE, Rights, collect, holds_itself, is_in_flight};
 
 /// How a socket transfers, socket(2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

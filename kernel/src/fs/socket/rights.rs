@@ -1,10 +1,14 @@
 //! Open files in flight, unix(7) SCM_RIGHTS: sent through a socket and not yet received.
 //!
 //! A socket can be sent through itself, or two through each other, and then all their descriptors closed: each is held
-//! by a message that nobody will ever receive. So whenever a socket's descriptor is closed while sockets are in flight,
-//! [`collect`] looks for those that are held only by messages in one another, and takes these messages away. It is a
-//! mark phase over the few sockets in flight, as all other sockets are known to be in use. (Counting cannot see a
-//! circle; to refuse sockets in messages would, but servers hand connections to their workers like this.)
+//! by a message that nobody will ever receive. [`collect`] looks for those that are held only by messages in one
+//! another, and takes these messages away. It is a mark phase over the sockets in flight, as all other sockets are
+//! known to be in use. (Counting cannot see a circle; to refuse sockets in messages would, but servers hand connections
+//! to their workers like this.)
+//!
+//! It looks at all of them, so it is not done whenever a descriptor is closed, which servers do with each connection that
+//! they have handed on. What a closed descriptor leaves to nobody was reached through its socket; if there is no way
+//! back from there to that socket it ends by itself: see [`holds_itself`].
 
 use super::{Socket, message::Message};
 use crate::{
@@ -103,6 +107,7 @@ pub fn close(files: Vec<Arc<File>>) {
             None => *list = Some(files),
         }
     }
+    let mut flies = false;
     loop {
         let mut list = LIST.lock();
         let Some(file) = list.as_mut().and_then(Vec::pop) else {
@@ -110,18 +115,41 @@ pub fn close(files: Vec<Arc<File>>) {
             break;
         };
         drop(list);
-        drop(file);
+        flies |= is_in_flight(&file);
     }
-    collect();
+    if flies {
+        collect();
+    }
 }
 
-/// A descriptor of a file was closed. The file is given, so that it is let go before others are looked at: tells whether
-/// they are to be, by [`collect`].
-pub fn descriptor_closed(file: Arc<File>) -> bool {
-    let flies = IN_FLIGHT.load(Relaxed) > 0 && SOCKETS.lock().contains_key(&key(&file));
-    drop(file);
-    // What is held only by the messages of one that ends is seen to as these end.
-    flies
+/// Whether messages hold it, too. If so, and many are to be let go, [`collect`] is for afterwards.
+pub fn is_in_flight(file: &Arc<File>) -> bool {
+    IN_FLIGHT.load(Relaxed) > 0 && SOCKETS.lock().contains_key(&key(file))
+}
+
+/// Whether messages alone hold it, besides so many others who ask.
+fn is_held_by_messages(file: &Arc<File>, others: usize) -> bool {
+    let sockets = SOCKETS.lock();
+    sockets.get(&key(file)).is_some_and(|(_, messages)| Arc::strong_count(file) == messages + others)
+}
+
+/// Whether a file that the caller lets go is held by a circle of messages then, in which it is itself: [`collect`] is for
+/// afterwards.
+pub fn holds_itself(file: &Arc<File>) -> bool {
+    if !is_in_flight(file) || !is_held_by_messages(file, 1) {
+        return false;
+    }
+    let (mut seen, mut to_see, mut found) = (BTreeSet::new(), Vec::from([file.clone()]), false);
+    while let Some(next) = to_see.pop().filter(|_| !found) {
+        for_each_carried(&next, &mut |carried| {
+            found |= Arc::ptr_eq(carried, file);
+            if !seen.contains(&key(carried)) && is_held_by_messages(carried, 0) {
+                seen.insert(key(carried));
+                to_see.push(carried.clone());
+            }
+        });
+    }
+    found
 }
 
 /// Takes the messages of all sockets that only messages of such sockets hold.
@@ -138,17 +166,17 @@ pub fn collect() {
     }
     let mut held_by_suspects: BTreeMap<usize, usize> = BTreeMap::new();
     for (file, _) in suspects.values() {
-        for_each_carried(file, &mut |carried| *held_by_suspects.entry(carried).or_default() += 1);
+        for_each_carried(file, &mut |carried| *held_by_suspects.entry(key(carried)).or_default() += 1);
     }
     // In use is what a message of any other socket holds, and what is in the messages of those in use.
     let from_outside = |(key, (_, messages)): (&usize, &(_, usize))| {
         (held_by_suspects.get(key).copied().unwrap_or(0) < *messages).then_some(*key)
     };
     let mut in_use: BTreeSet<usize> = suspects.iter().filter_map(from_outside).collect();
-    while let Some(key) = in_use.pop_first() {
-        if let Some((file, _)) = suspects.remove(&key) {
+    while let Some(used) = in_use.pop_first() {
+        if let Some((file, _)) = suspects.remove(&used) {
             for_each_carried(&file, &mut |carried| {
-                in_use.insert(carried);
+                in_use.insert(key(carried));
             });
         }
     }
@@ -169,6 +197,10 @@ fn for_each_queue(file: &File, act: &mut dyn FnMut(&Socket)) {
     }
 }
 
-fn for_each_carried(file: &File, act: &mut dyn FnMut(usize)) {
-    for_each_queue(file, &mut |socket| socket.for_each_carried(&mut |file| act(key(file))));
+fn for_each_carried(file: &File, act: &mut dyn FnMut(&Arc<File>)) {
+    for_each_queue(file, &mut |socket| socket.for_each_carried(act));
 }
+
+#[cfg(test)]
+#[path = "../tests/rights.rs"]
+mod tests;
