@@ -10,7 +10,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let open = |socket: Arc<Socket>| socket.open(OpenFlags::empty(), &KernelActor);
+        let open = |socket: Arc<Socket>| socket.open(OpenFlags::empty(), &KernelActor).unwrap();
         Self { files: Socket::pair(SocketKind::Stream, &KernelActor).map(open) }
     }
 
