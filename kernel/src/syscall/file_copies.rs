@@ -106,7 +106,7 @@ async fn copy(
         if caller.task.interrupted() {
             break;
         }
-        wait::turn(caller.task, caller.user).await;
+        wait::preemption_point(caller.task, caller.user).await;
     }
     (done, None)
 }

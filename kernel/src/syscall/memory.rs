@@ -53,7 +53,7 @@ async fn populate(caller: &mut Caller<'_>, range: Range<usize>) -> Result<(), Fa
     while start < range.end {
         let end = range.end.min(start.saturating_add(PAGES_A_TURN * PAGE_SIZE));
         caller.space.populate(start..end)?;
-        task::wait::turn(caller.task, caller.user).await;
+        task::wait::preemption_point(caller.task, caller.user).await;
         start = end;
     }
     Ok(())
@@ -281,7 +281,7 @@ pub async fn madvise(caller: &mut Caller<'_>, address: usize, length: usize, adv
         for start in range.clone().step_by(PAGES_A_TURN * PAGE_SIZE) {
             let end = range.end.min(start + PAGES_A_TURN * PAGE_SIZE);
             caller.space.advise_populate(start..end, advice)?;
-            task::wait::turn(caller.task, caller.user).await;
+            task::wait::preemption_point(caller.task, caller.user).await;
         }
     }
     Ok(0)

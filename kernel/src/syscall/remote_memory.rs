@@ -140,7 +140,7 @@ impl Remote {
                 }
                 pages += 1;
                 if pages % PAGES_A_TURN == 0 {
-                    task::wait::turn(caller.task, caller.user).await;
+                    task::wait::preemption_point(caller.task, caller.user).await;
                 }
             }
         }

@@ -13,8 +13,6 @@ pub enum Place {
     Back,
     /// Before those of its rank: the CPU was taken from it in the midst of its turn.
     Front,
-    /// Behind everybody: it can only go on when others have run, whatever their rank.
-    Last,
 }
 
 /// The queue.
@@ -43,7 +41,7 @@ impl RunQueue {
     /// Puts a task in, which must not be in it.
     pub fn push(&mut self, task: Arc<Task>, place: Place) {
         let is_end = place == Place::Back && self.last_rank().is_none_or(|last| last >= task.schedule.rank());
-        match is_end || place == Place::Last {
+        match is_end {
             true => self.append(task),
             false => self.insert(task, place),
         }

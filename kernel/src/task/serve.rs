@@ -152,8 +152,8 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
                     let slice_over = sched::attend_interrupts();
                     // The alarm has rung or is far off: a task that runs on wants its next tick.
                     events::program_alarm(true);
-                    if slice_over && sched::others_wait() {
-                        end_turn(&mut caller).await;
+                    if slice_over {
+                        wait::end_turn(caller.task, caller.user).await;
                     }
                 }
             }
@@ -286,17 +286,7 @@ async fn attend_clock(caller: &mut Caller<'_>, finished: Option<Finished>) {
         events::alarm_rang();
         time::interrupt();
         events::program_alarm(true);
-        if sched::others_wait() {
-            end_turn(caller).await;
-        }
-    }
-}
-
-/// Lets another task run after an interrupt, if it is not this one's turn any more.
-async fn end_turn(caller: &mut Caller<'_>) {
-    if let Some(place) = sched::turn_ends(caller.task) {
-        caller.user.park();
-        sched::yield_now(caller.task, place, true).await;
+        wait::end_turn(task, caller.user).await;
     }
 }
 
@@ -329,7 +319,7 @@ async fn attend(caller: &mut Caller<'_>, finished: Option<Finished>) -> bool {
             // The program goes on by touching the page once more.
             task.attention.clear(attention::MEMORY);
             out_of_memory::end_someone(task);
-            wait::turn_of_all(task, caller.user).await;
+            wait::moment(task, caller.user).await;
         } else if task.attention.has(attention::STOP) {
             stop::halt(task, caller.user).await;
         } else if task.attention.has(attention::SIGNAL) && deliver_signal(caller, call) {

@@ -12,7 +12,11 @@ use crate::{
     fs::File,
     mm::user::{Destination, IoVector},
     sync::{News, WaitQueue},
-    time::events::{self, Deadline},
+    time::{
+        HostClock, clocksource,
+        events::{self, Deadline},
+        now,
+    },
 };
 use alloc::sync::Arc;
 use core::{
@@ -151,18 +155,42 @@ fn look<T>(user: &mut UserContext, found: Option<T>, interrupted: impl Fn() -> b
 
 /// Gives the CPU up for a turn, if another task could use it that this one does not outrank: sched_yield(2).
 pub async fn turn(task: &Arc<Task>, user: &mut UserContext) {
-    give_up(task, user, Place::Back).await;
-}
-
-/// Lets everybody have a turn who could use it, whatever their rank.
-pub async fn turn_of_all(task: &Arc<Task>, user: &mut UserContext) {
-    give_up(task, user, Place::Last).await;
-}
-
-async fn give_up(task: &Arc<Task>, user: &mut UserContext, place: Place) {
     if sched::others_wait() {
         user.park();
-        sched::yield_now(task, place, false).await;
+        sched::yield_now(task, Place::Back, false).await;
+    }
+}
+
+/// Sleeps for a moment, in which tasks of any rank run; shorter if the task is to end.
+pub async fn moment(task: &Arc<Task>, user: &mut UserContext) {
+    const MOMENT: i64 = 1_000_000;
+    let end = Deadline::Monotonic(now(HostClock::Monotonic) + MOMENT);
+    // Whoever is to end sees to that next.
+    let _ = killable(task, user, events::sleep_until(end)).await;
+}
+
+/// Lets another task run after an interrupt, if it is not this one's turn any more.
+pub async fn end_turn(task: &Arc<Task>, user: &mut UserContext) {
+    if sched::others_wait()
+        && let Some(place) = sched::turn_ends(task)
+    {
+        user.park();
+        sched::yield_now(task, place, true).await;
+    }
+}
+
+/// A preemption point, for calls that take long: does for the clock what an interrupt would do while a program runs. (The
+/// alternative, a turn for others after each piece of work, gives who takes whole turns nearly all of the CPU, and does
+/// not wake those whose time has come.)
+pub async fn preemption_point(task: &Arc<Task>, user: &mut UserContext) {
+    if clocksource::is_virtual() {
+        // Time stands still.
+        turn(task, user).await;
+    } else if now(HostClock::Monotonic) >= events::alarm() {
+        events::alarm_rang();
+        sched::attend_interrupts();
+        events::program_alarm(true);
+        end_turn(task, user).await;
     }
 }
 

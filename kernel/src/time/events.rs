@@ -79,7 +79,7 @@ impl Queue {
 }
 
 /// The moment the alarm is set for; [`NEVER`] when it is not.
-pub(super) fn alarm() -> i64 {
+pub fn alarm() -> i64 {
     QUEUE.lock().alarm
 }
 

@@ -3,7 +3,7 @@
 use super::files::Tree;
 use super::support::{self, Temporary};
 use crate::call;
-use crate::ktap::{Plan, Running, Step, Why, equal, in_child, refused};
+use crate::ktap::{Plan, Running, Step, Why, equal, in_child, refused, within};
 use crate::system::errno::Errno;
 use crate::system::file::{self, Descriptor};
 use crate::system::process;
@@ -139,6 +139,27 @@ impl Drop for Small {
 }
 
 fn copies(plan: &mut Plan) {
+    plan.case("a copy of a gigabyte does not keep others from running when their time has come", || {
+        let (endless, nowhere) =
+            (Descriptor::open("/dev/urandom", 0)?, Descriptor::open("/dev/null", libc::O_WRONLY)?);
+        let child = process::spawn(|| {
+            loop {
+                if let Err(errno) = call!(libc::SYS_sendfile, nowhere.0, endless.0, 0usize, 1usize << 30) {
+                    return errno.0;
+                }
+            }
+        })?;
+        let mut sleeps = [0; 11];
+        for taken in &mut sleeps {
+            let start = time::read_by_call(libc::CLOCK_MONOTONIC)?;
+            time::sleep(MILLISECOND);
+            *taken = time::read_by_call(libc::CLOCK_MONOTONIC)? - start;
+        }
+        sleeps.sort_unstable();
+        call!(libc::SYS_kill, child, libc::SIGKILL).step("kill")?;
+        equal("the copier", process::wait(child), Ok(process::Status::Killed(libc::SIGKILL)))?;
+        within("most sleeps", sleeps[5], MILLISECOND, 50 * MILLISECOND)
+    });
     plan.case("copy_file_range: with offsets it moves those, without it moves the positions", || {
         let _tree = Tree::make("copies")?;
         let (from, to) = (make("from", "0123456789")?, make("to", "")?);
