@@ -255,11 +255,12 @@ pub async fn clock_nanosleep(
     remaining: UserPointer<Timespec>,
 ) -> Result<usize> {
     let clock = Clock::new(id)?;
-    if matches!(
+    // The calling thread's clock is another matter under its other ids, which name a task.
+    let never = matches!(
         clock,
-        Clock::Processor(Processor::OWN_THREAD)
-            | Clock::Host(HostClock::MonotonicRaw | HostClock::RealtimeCoarse | HostClock::MonotonicCoarse)
-    ) {
+        Clock::Host(HostClock::MonotonicRaw | HostClock::RealtimeCoarse | HostClock::MonotonicCoarse)
+    );
+    if never || id == ClockId::THREAD_CPUTIME {
         return Err(Errno::EOPNOTSUPP.because("nobody can sleep on this clock"));
     }
     let requested = caller.space.read(request)?.checked()?;

@@ -245,12 +245,12 @@ pub fn capget(
         (Err(Errno::EINVAL), None) => return Ok(0),
         (result, _) => result?,
     };
+    let Some(into) = into.optional() else { return Ok(0) };
     let id = TaskId::try_from(id).map_err(|_| Errno::EINVAL)?;
     let credentials = match id {
         0 => caller.credentials(),
         _ => table::task(id).ok_or_else(|| Errno::ESRCH.because("there is no such task"))?.credentials(),
     };
-    let Some(into) = into.optional() else { return Ok(0) };
     let word = |set: CapabilitySet, index: usize| (set.0 >> (32 * index)) as u32;
     for index in 0..words {
         let part = CapabilityWords {

@@ -69,7 +69,11 @@ fn set_policy(caller: &Caller<'_>, task: &Task, wanted: Policy) -> Result<usize>
             && (wanted.policy != before.policy && limit == 0
                 || wanted.priority > before.priority && u64::from(wanted.priority) > limit);
         let drops_reset = before.reset_on_fork && !wanted.reset_on_fork;
-        if rises || drops_reset || wanted.nice < before.nice && !may_be_nice(task, wanted.nice) {
+        let leaves_idle = before.policy == linux::SCHED_IDLE
+            && wanted.policy != linux::SCHED_IDLE
+            && !may_be_nice(task, before.nice);
+        if rises || drops_reset || leaves_idle || wanted.nice < before.nice && !may_be_nice(task, wanted.nice)
+        {
             return Err(Errno::EPERM.because("a better place in the schedule takes CAP_SYS_NICE or a limit"));
         }
         must_own(caller, task)?;

@@ -96,7 +96,9 @@ fn policies(plan: &mut Plan) {
         refused("nobody", call!(libc::SYS_sched_getscheduler, NOBODY_HAS), Errno::ESRCH)?;
         set_policy(libc::SCHED_OTHER, 0).step("SCHED_OTHER")?;
         become_nobody()?;
-        refused("real time for nobody", set_policy(libc::SCHED_FIFO, 1), Errno::EPERM)
+        refused("real time for nobody", set_policy(libc::SCHED_FIFO, 1), Errno::EPERM)?;
+        set_policy(libc::SCHED_IDLE, 0).step("SCHED_IDLE")?;
+        refused("back from it", set_policy(libc::SCHED_OTHER, 0), Errno::EPERM)
     });
     plan.case(
         "sched_rr_get_interval: a slice of less than a second with SCHED_RR, no end with SCHED_FIFO",

@@ -152,6 +152,8 @@ pub fn cases(plan: &mut Plan) {
 fn refusals(plan: &mut Plan) {
     for (clock, errno) in [
         (libc::CLOCK_THREAD_CPUTIME_ID, Errno::EOPNOTSUPP),
+        // The same thread's, by the number that names a task.
+        (-2, Errno::EINVAL),
         (libc::CLOCK_MONOTONIC_RAW, Errno::EOPNOTSUPP),
         (libc::CLOCK_REALTIME_COARSE, Errno::EOPNOTSUPP),
         (libc::CLOCK_MONOTONIC_COARSE, Errno::EOPNOTSUPP),
