@@ -39,6 +39,7 @@ const TYPED: &[(&str, &[&str])] = &[
     ("ps -o comm= -p 1", &["init"]),
     ("uptime", &["up 0 min", "load average:"]),
     ("top -b -n1 | head -n 3", &["top - ", "Tasks:", "%Cpu(s)"]),
+    ("free | wc -l; vmstat | tail -n 1 | wc -w", &["3\n17"]),
     // bash
     (
         "bash -c 'shopt -s lastpipe; declare -A a=([x]=1 [y]=2); echo ${#a[@]}; mapfile -t l < <(seq 3); echo ${l[2]}'",
