@@ -37,6 +37,8 @@ pub struct Zone {
     pub range: Range<u32>,
     /// First block of each order.
     heads: [u32; ORDERS],
+    /// The frame that came back last, not joined yet: most often the next one wanted is a single one too. Or `NONE`.
+    last: u32,
     /// Free frames.
     pub free: usize,
 }
@@ -65,7 +67,7 @@ impl Row {
 impl Zone {
     /// An empty one.
     pub const fn new(account: Account) -> Self {
-        Self { account, range: 0..0, heads: [NONE; ORDERS], free: 0 }
+        Self { account, range: 0..0, heads: [NONE; ORDERS], last: NONE, free: 0 }
     }
 
     /// How the first row of a free block of this zone is marked: blocks of two zones never join.
@@ -86,6 +88,11 @@ impl Zone {
 
     /// The smallest free block that is large enough, less what is too much of it.
     pub fn take(&mut self, rows: &[Row], order: usize) -> Option<Frame> {
+        if order == 0 && self.last != NONE {
+            self.free -= 1;
+            return Some(Frame(core::mem::replace(&mut self.last, NONE)));
+        }
+        self.join_last(rows);
         let found = (order..ORDERS).find(|&order| self.heads[order] != NONE)?;
         let first = self.heads[found];
         self.unlink(rows, first, found);
@@ -96,9 +103,26 @@ impl Zone {
         Some(Frame(first))
     }
 
-    /// Adds a block, joined with its other half as long as that is free too.
-    pub fn put(&mut self, rows: &[Row], mut first: u32, mut order: usize) {
+    /// Adds a block.
+    pub fn put(&mut self, rows: &[Row], first: u32, order: usize) {
         self.free += 1 << order;
+        if order == 0 {
+            self.join_last(rows);
+            self.last = first;
+        } else {
+            self.join(rows, first, order);
+        }
+    }
+
+    fn join_last(&mut self, rows: &[Row]) {
+        if self.last != NONE {
+            let last = core::mem::replace(&mut self.last, NONE);
+            self.join(rows, last, 0);
+        }
+    }
+
+    /// Lists a block, joined with its other half as long as that is free too.
+    fn join(&mut self, rows: &[Row], mut first: u32, mut order: usize) {
         while order < ORDERS - 1 {
             let other = first ^ (1 << order);
             if rows.get(other as usize).map(|row| row.free.load(Ordering::Relaxed)) != Some(self.mark(order))
