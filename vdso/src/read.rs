@@ -47,9 +47,26 @@ pub(crate) enum Instead {
 /// `None` only if `cycles` said so.
 #[inline(always)]
 pub fn read(page: &TimeData, clock: Clock, cycles: impl Fn(i32) -> Option<u64>) -> Option<Time> {
+    read_within(page, clock, cycles, |data, entry, delta| Some(exact(data, entry, delta)))
+}
+
+/// The same as of a count that was just taken; but `None` if that is behind the last update, or more than `max_cycles` ahead,
+/// as it nearly never is: so who has another way for that has less to compute here.
+#[inline(always)]
+pub fn read_soon(page: &TimeData, clock: Clock, count: u64) -> Option<Time> {
+    read_within(page, clock, |_| Some(count), |_, _, _| None)
+}
+
+#[inline(always)]
+fn read_within(
+    page: &TimeData,
+    clock: Clock,
+    cycles: impl Fn(i32) -> Option<u64>,
+    beyond: impl Fn(&ClockData, &Entry, u64) -> Option<u64>,
+) -> Option<Time> {
     let counted = |data: &ClockData| {
         let entry = data.entry(clock);
-        let beyond = |delta| Some(exact(data, entry, delta));
+        let beyond = |delta| beyond(data, entry, delta);
         high_resolution::<false>(data, entry, None, &cycles, beyond).ok().map(carried)
     };
     // Each with a copy of the reader to itself, in which the table's place is a constant.

@@ -27,9 +27,14 @@ impl Signal {
 
     /// The signal of this number. Errors: EINVAL outside 1 to 64.
     pub fn new(number: u32) -> Result<Self> {
+        Self::numbered(number).ok_or_else(|| Errno::EINVAL.because("signals are numbered 1 to 64"))
+    }
+
+    /// The signal of this number, if there is one.
+    pub const fn numbered(number: u32) -> Option<Self> {
         match number {
-            1..=64 => Ok(Self(number as u8)),
-            _ => Err(Errno::EINVAL.because("signals are numbered 1 to 64")),
+            1..=64 => Some(Self(number as u8)),
+            _ => None,
         }
     }
 

@@ -30,6 +30,7 @@ pub fn reset(state: &mut [u8]) {
 ///
 /// Errors: EINVAL for what would make the processor fault: bits of MXCSR that do not exist, parts that are not in use here,
 /// the compacted form, a header whose reserved bytes are not zero.
+#[inline(always)]
 pub fn check(state: &[u8], features: u64) -> Result<()> {
     let (legacy, rest) =
         state.split_first_chunk::<LEGACY_SIZE>().expect("FXSAVE's part is there in any case");

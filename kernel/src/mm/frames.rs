@@ -308,19 +308,15 @@ impl PageRef {
         unsafe { self.pointer().add(offset).copy_from(NonNull::from_ref(from).cast(), from.len()) };
     }
 
-    /// The bytes themselves, to be filled or looked at where they lie.
+    /// Where some of its bytes are; valid as long as a reference lives.
     ///
     /// # Panics
     /// When the range goes beyond the page.
-    ///
-    /// # Safety
-    /// For as long as the bytes are used some reference keeps the frame, nothing else in the kernel touches them, and no
-    /// program that maps the frame runs.
     #[inline(always)]
-    pub unsafe fn bytes<'a>(&self, offset: usize, length: usize) -> &'a mut [u8] {
+    pub fn bytes(&self, offset: usize, length: usize) -> NonNull<[u8]> {
         check_bounds(offset, length);
-        // SAFETY: in bounds of the frame; for the rest the caller answers.
-        unsafe { core::slice::from_raw_parts_mut(self.pointer().add(offset).as_ptr(), length) }
+        // SAFETY: in bounds of the frame.
+        NonNull::slice_from_raw_parts(unsafe { self.pointer().add(offset) }, length)
     }
 
     /// Copies bytes from one frame to another, or within one.

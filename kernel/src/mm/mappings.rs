@@ -31,38 +31,56 @@ pub(super) struct Mappings {
 /// goes where an earlier one's went, and then the table need not be walked. All are forgotten at every change of a page
 /// that is there; a page put where nothing was cannot be here.
 struct Recent {
-    to_read: [(usize, Frame); Recent::PLACES],
-    to_write: [(usize, Frame); Recent::PLACES],
+    to_read: Places,
+    to_write: Places,
 }
 
-impl Recent {
-    const PLACES: usize = 4;
+/// Pages, and the frame behind each. (Two tables and not one of pairs: either is indexed by one address.)
+struct Places {
+    pages: [usize; Places::COUNT],
+    frames: [Frame; Places::COUNT],
+}
+
+impl Places {
+    const COUNT: usize = 4;
     /// At no page's address.
-    const NOTHING: (usize, Frame) = (usize::MAX, Frame(0));
-    const NEW: Self =
-        Self { to_read: [Self::NOTHING; Self::PLACES], to_write: [Self::NOTHING; Self::PLACES] };
+    const NOTHING: usize = usize::MAX;
+    const NEW: Self = Self { pages: [Self::NOTHING; Self::COUNT], frames: [Frame(0); Self::COUNT] };
 
     const fn place(page: usize) -> usize {
-        page / PAGE_SIZE % Self::PLACES
+        page / PAGE_SIZE % Self::COUNT
     }
 
     #[inline(always)]
+    fn get(&self, page: usize) -> Option<Frame> {
+        let place = Self::place(page);
+        if self.pages[place] == page { Some(self.frames[place]) } else { None }
+    }
+
+    fn note(&mut self, page: usize, frame: Frame) {
+        let place = Self::place(page);
+        (self.pages[place], self.frames[place]) = (page, frame);
+    }
+}
+
+impl Recent {
+    const NEW: Self = Self { to_read: Places::NEW, to_write: Places::NEW };
+
+    #[inline(always)]
     fn get(&self, page: usize, access: Access) -> Option<Frame> {
-        let (found, frame) = match access {
-            Access::Read => self.to_read[Self::place(page)],
-            Access::Write => self.to_write[Self::place(page)],
-            Access::Execute => return None,
-        };
-        if found == page { Some(frame) } else { None }
+        match access {
+            Access::Read => self.to_read.get(page),
+            Access::Write => self.to_write.get(page),
+            Access::Execute => None,
+        }
     }
 
     fn note(&mut self, page: usize, mapping: Mapping) {
-        let place = Self::place(page);
         if mapping.permissions.contains(Permissions::READ) {
-            self.to_read[place] = (page, mapping.frame);
+            self.to_read.note(page, mapping.frame);
         }
         if mapping.permissions.contains(Permissions::WRITE) {
-            self.to_write[place] = (page, mapping.frame);
+            self.to_write.note(page, mapping.frame);
         }
     }
 

@@ -19,9 +19,16 @@ use super::{
 use crate::{
     abi::{Errno, Result, UserPointer},
     arch::{Access, Hardware, Machine, PAGE_SIZE, Permissions},
+    sync::Guard,
 };
 use alloc::vec::Vec;
-use core::{ffi::CStr, mem::MaybeUninit, ops::Range, sync::atomic::AtomicU32};
+use core::{
+    ffi::CStr,
+    mem::MaybeUninit,
+    ops::{Deref, DerefMut, Range},
+    ptr::NonNull,
+    sync::atomic::AtomicU32,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 pub use super::buffers::{Destination, IoVector, Source};
@@ -60,17 +67,15 @@ impl Space {
         Ok(act(&content))
     }
 
-    /// Lends bytes that lie in one page. Errors: EFAULT; ENOMEM.
+    /// Where bytes that lie in one page are. Errors: EFAULT; ENOMEM.
     #[inline(always)]
-    fn lend(&mut self, address: usize, length: usize, access: Access) -> Result<&mut [u8]> {
+    fn locate(&mut self, address: usize, length: usize, access: Access) -> Result<NonNull<[u8]>> {
         let offset = address % PAGE_SIZE;
         if self.mappings.at_hand(address - offset, access).is_none() {
             self.bring_to_hand(address, length, access)?;
         }
         let page = self.mappings.at_hand(address - offset, access).ok_or(Errno::EFAULT)?;
-        // SAFETY: whoever borrows the space keeps everybody out of the page who goes by it, and whoever would go by another
-        // space waits for this CPU, as all programs do.
-        Ok(unsafe { page.bytes(offset, length) })
+        Ok(page.bytes(offset, length))
     }
 
     /// Sees to it that the page in which some bytes lie is at hand. Errors: EFAULT; ENOMEM.
@@ -80,6 +85,38 @@ impl Space {
         self.with_page(address, access, |_| ())?;
         let _noted = self.mappings.find(address & !(PAGE_SIZE - 1), access);
         Ok(())
+    }
+}
+
+/// Bytes of a program that the kernel may see, and change, as long as it has this.
+pub struct Lent<'a> {
+    place: NonNull<[u8]>,
+    keeper: Keeper<'a>,
+}
+
+/// What keeps lent bytes where they are.
+enum Keeper<'a> {
+    /// They lie in their page.
+    Page { _locked: Guard<'a, Space> },
+    /// They lie in a copy.
+    Copy { _owned: Vec<u64> },
+}
+
+impl Deref for Lent<'_> {
+    type Target = [u8];
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: in a copy of our own; or in a page which the lock keeps where it is. It keeps everybody out of it, too, who
+        // goes by the space, and whoever would go by another waits for this CPU, as all programs do.
+        unsafe { self.place.as_ref() }
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
+        unsafe { self.place.as_mut() }
     }
 }
 
@@ -215,47 +252,36 @@ impl AddressSpace {
         self.write_bytes(pointer.address(), value.as_bytes())
     }
 
-    /// Has `fill` write some bytes of the program's: where they lie, if that is in one page, and else by way of a copy. The
-    /// space is locked in the first case. Errors: EFAULT; ENOMEM when the kernel cannot hold a copy.
+    /// Lends some bytes of the program's: where they lie, if that is in one page, and else a copy. Those that were lent to
+    /// be written are to be given back. Errors: EFAULT; ENOMEM when the kernel cannot hold a copy.
     #[inline(always)]
-    pub fn fill<R>(&self, address: usize, length: usize, fill: impl FnOnce(&mut [u8]) -> R) -> Result<R> {
-        self.with_bytes(address, length, Access::Write, fill)
-    }
-
-    /// Has `look` see some bytes of the program's, likewise. Errors: as those of [`Self::fill`].
-    #[inline(always)]
-    pub fn look<R>(&self, address: usize, length: usize, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
-        self.with_bytes(address, length, Access::Read, |bytes| look(bytes))
-    }
-
-    /// Both of these. `act` is called in one place only, so that its code is here and not a call away.
-    #[inline(always)]
-    fn with_bytes<R>(
-        &self,
-        address: usize,
-        length: usize,
-        access: Access,
-        act: impl FnOnce(&mut [u8]) -> R,
-    ) -> Result<R> {
-        let (mut space, mut copy);
-        let is_lent = address % PAGE_SIZE + length <= PAGE_SIZE;
-        let bytes = if is_lent {
-            space = self.space.lock();
-            space.lend(address, length, access)?
-        } else {
-            copy = self.copy_of(address, length, access)?;
-            &mut copy.as_mut_bytes()[..length]
-        };
-        let result = act(bytes);
-        if access == Access::Write && !is_lent {
-            self.write_bytes(address, bytes)?;
+    pub fn lend(&self, address: usize, length: usize, access: Access) -> Result<Lent<'_>> {
+        if length > PAGE_SIZE - address % PAGE_SIZE {
+            return self.lend_copy(address, length, access);
         }
-        Ok(result)
+        let mut space = self.space.lock();
+        let place = space.locate(address, length, access)?;
+        Ok(Lent { place, keeper: Keeper::Page { _locked: space } })
+    }
+
+    #[cold]
+    fn lend_copy(&self, address: usize, length: usize, access: Access) -> Result<Lent<'_>> {
+        let mut copy = self.copy_of(address, length, access)?;
+        let place = NonNull::from_mut(&mut copy.as_mut_bytes()[..length]);
+        Ok(Lent { place, keeper: Keeper::Copy { _owned: copy } })
+    }
+
+    /// Takes back what was lent to be written at this address. Errors: EFAULT.
+    #[inline(always)]
+    pub fn take_back(&self, address: usize, lent: Lent<'_>) -> Result<()> {
+        match lent.keeper {
+            Keeper::Page { .. } => Ok(()),
+            Keeper::Copy { .. } => self.write_bytes(address, &lent),
+        }
     }
 
     /// A copy of some bytes, if they are to be read, or room for them, in which what lies first is aligned as any number is.
     /// Errors: EFAULT; ENOMEM.
-    #[cold]
     fn copy_of(&self, address: usize, length: usize, access: Access) -> Result<Vec<u64>> {
         let words = length.div_ceil(size_of::<u64>());
         let mut copy = Vec::new();

@@ -199,7 +199,7 @@ enum Message {
 }
 
 impl Message {
-    #[inline]
+    #[inline(always)]
     fn info(self, caller: &Caller<'_>, signal: Signal, receiver: &Arc<Process>) -> SignalInfo {
         match self {
             Self::MadeUp(info) => info,
@@ -212,17 +212,23 @@ impl Message {
 }
 
 /// The caller's user as it is called in a process, if anything.
+#[inline(always)]
 fn user_seen_by(caller: &Caller<'_>, receiver: &Arc<Process>) -> Option<u32> {
     if Arc::ptr_eq(receiver, caller.task.process()) {
         // All threads of a process are in one user namespace.
         return caller.task.with_credentials(|own| own.user_namespace.shown_user(own.uid));
     }
+    user_seen_by_other(caller, receiver)
+}
+
+#[inline(never)]
+fn user_seen_by_other(caller: &Caller<'_>, receiver: &Arc<Process>) -> Option<u32> {
     let theirs = receiver.any_thread()?.credentials();
     theirs.user_namespace.shown_user(caller.credentials().uid)
 }
 
 /// Sends to a process if that is permitted. Errors: EINVAL, EPERM, EAGAIN.
-#[inline]
+#[inline(always)]
 fn send_to_process(caller: &Caller<'_>, process: &Arc<Process>, number: u32, message: Message) -> Result<()> {
     let signal = signal_or_probe(number)?;
     permission::check(caller.task, process, signal)?;
@@ -240,16 +246,24 @@ fn process_of(id: i32) -> Result<Arc<Process>> {
 
 /// kill(2). Errors: ESRCH; EINVAL for no signal; EPERM when it may be sent to none of them.
 pub fn kill(caller: &mut Caller<'_>, id: i32, number: u32) -> Result<usize> {
+    let own = caller.task.process();
+    if id as TaskId == own.id() {
+        send_to_process(caller, own, number, Message::Plain(code::USER))?;
+        return Ok(0);
+    }
+    kill_others(caller, id, number)
+}
+
+#[inline(never)]
+fn kill_others(caller: &Caller<'_>, id: i32, number: u32) -> Result<usize> {
     let message = Message::Plain(code::USER);
     if id == i32::MIN {
         return Err(Errno::ESRCH.because("no process group has this number"));
     }
-    let own = caller.task.process();
     let group = match id {
-        _ if id as TaskId == own.id() => return send_to_process(caller, own, number, message).map(|()| 0),
         1.. => return send_to_process(caller, &process_of(id)?, number, message).map(|()| 0),
         -1 => return kill_all(caller, number, message),
-        0 => own.group_id(),
+        0 => caller.task.process().group_id(),
         ..-1 => id.unsigned_abs(),
     };
     kill_each(caller, &table::group_members(group), number, message)

@@ -12,10 +12,7 @@ use super::{
     run_queue::Place,
     sched,
     signal::{
-        self, Action, LastFault, SignalInfo, deliver,
-        restart::Interrupted,
-        stop,
-        take::{self, Delivery},
+        self, Action, LastFault, SignalInfo, deliver, pending::Taken, restart::Interrupted, stop, take,
     },
     wait::{self, Waiting},
 };
@@ -232,13 +229,13 @@ fn deliver_signals(caller: &mut Caller<'_>) -> bool {
 /// Has the handler of the next signal run next, if there is one with a handler, and settles the call that it interrupts.
 #[inline(never)]
 fn deliver_signal(caller: &mut Caller<'_>, call: Option<Interrupted>) -> bool {
-    let mut delivery = Delivery::default();
-    let Some(signal) = take::next(caller.task, &mut delivery) else { return false };
+    let mut taken = Taken::default();
+    let Some((signal, action)) = take::next(caller.task, &mut taken) else { return false };
     trace(caller.task, Event::Handler { signal });
     if let Some(call) = call {
-        settle(caller, call, Some(&delivery.action));
+        settle(caller, call, Some(&action));
     }
-    if deliver::enter_handler(caller, signal, &delivery).is_err() {
+    if deliver::enter_handler(caller, signal, &taken.info, &action).is_err() {
         deliver::give_up(caller, Some(signal));
     }
     true

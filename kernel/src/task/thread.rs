@@ -266,20 +266,15 @@ impl Task {
         self.resources.lock().namespaces.clone()
     }
 
-    /// What it is told when a clock of the host shows `host`.
-    #[inline(always)]
-    pub fn told(&self, clock: HostClock, host: Timespec) -> Timespec {
-        if self.is_shifted() { self.told_inside(clock, host) } else { host }
-    }
-
     /// Whether its clocks show another time than the host's.
     #[inline(always)]
     pub fn is_shifted(&self) -> bool {
         self.is_shifted.load(Relaxed)
     }
 
-    #[inline(never)]
-    fn told_inside(&self, clock: HostClock, host: Timespec) -> Timespec {
+    /// What it is told when a clock of the host shows `host`.
+    #[inline]
+    pub fn told(&self, clock: HostClock, host: Timespec) -> Timespec {
         self.with_namespaces(|namespaces| namespaces.told(clock, host)).unwrap_or(host)
     }
 

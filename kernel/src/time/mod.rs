@@ -20,7 +20,7 @@ pub mod virtual_time;
 
 pub use timekeeper::{
     HostClock, TICK, at, counter_frequency, initialize, interrupt, now, set_realtime, set_time_zone,
-    tai_offset, time_zone,
+    shown_by, tai_offset, time_zone,
 };
 
 /// Nanoseconds since 1970-01-01 00:00 UTC, for file timestamps.

@@ -12,6 +12,10 @@ use crate::{
     mm::frames::PageRef,
     sync::Once,
 };
+use core::sync::atomic::{
+    AtomicPtr,
+    Ordering::{Acquire, Release},
+};
 use gnomon_vdso::{
     clocks::{Class, Clock},
     cycles::Conversion,
@@ -23,14 +27,26 @@ use gnomon_vdso::{
 struct Pages {
     system: PageRef,
     random: PageRef,
-    data: &'static TimeData,
 }
 
 static PAGES: Once<Pages> = Once::new();
 
-#[inline(always)]
 fn pages() -> &'static Pages {
-    PAGES.get().expect("the pages are made before the first clock is read")
+    PAGES.get().expect("the pages are made before the first program is")
+}
+
+/// The system's page as the kernel reads it, before which there is one on which every clock stands still: so who reads a
+/// clock need not ask whether there is a page.
+static DATA: AtomicPtr<TimeData> = {
+    static NONE_YET: TimeData = TimeData::new();
+    AtomicPtr::new((&raw const NONE_YET).cast_mut())
+};
+
+#[inline(always)]
+fn data() -> &'static TimeData {
+    // SAFETY: a static, or a whole frame that was zeroed and is kept for good by `PAGES`; the kernel sees either only as
+    // `TimeData`, whose fields are atomics, and programs can only read it.
+    unsafe { &*DATA.load(Acquire) }
 }
 
 /// Takes the frames. Errors: ENOMEM.
@@ -42,10 +58,8 @@ pub(super) fn initialize() -> Result<()> {
     // The kernel's generator is seeded once, by the machine, before anything runs: there is one generation.
     random.write(core::mem::offset_of!(RandomData, generation), &1u64.to_ne_bytes());
     random.write(core::mem::offset_of!(RandomData, is_ready), &[1]);
-    // SAFETY: a whole frame, zeroed, kept for good by `PAGES`; the kernel sees it only as `TimeData`, whose fields are
-    // atomics, and programs can only read it.
-    let data: &'static TimeData = unsafe { system.pointer().cast().as_ref() };
-    PAGES.call_once(|| Pages { system, random, data });
+    let Pages { system, .. } = PAGES.call_once(|| Pages { system, random });
+    DATA.store(system.pointer().cast().as_ptr(), Release);
     Ok(())
 }
 
@@ -71,7 +85,7 @@ pub(super) fn publish(keeper: &Timekeeper) {
     let counter = Counter::new(mode, keeper.cycle_last, conversion);
     let raw_counter = Counter::new(mode, keeper.cycle_last, raw_conversion);
     let tai = Base { seconds: keeper.realtime.seconds + keeper.tai_offset, ..keeper.realtime };
-    pages().data.update(|update| {
+    data().update(|update| {
         update.counter(Class::HighResolution, &counter);
         update.counter(Class::Raw, &raw_counter);
         for (clock, base) in [
@@ -102,9 +116,15 @@ pub(super) fn read_at(clock: Clock, count: u64) -> Time {
     read_when(clock, || count)
 }
 
+/// The same, if it takes no arithmetic but the usual.
+#[inline(always)]
+pub(super) fn read_soon(clock: Clock, count: u64) -> Option<Time> {
+    read::read_soon(data(), clock, count)
+}
+
 #[inline(always)]
 fn read_when(clock: Clock, count: impl Fn() -> u64) -> Time {
-    match read::read(pages().data, clock, |_mode| Some(count())) {
+    match read::read(data(), clock, |_mode| Some(count())) {
         Some(time) => time,
         None => unreachable!("the kernel can read its own counter"),
     }

@@ -22,8 +22,8 @@ use crate::{
 };
 use alloc::{sync::Arc, task::Wake};
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use gnomon_vdso::clocks::Clock;
 pub(super) use gnomon_vdso::cycles::{Conversion, SECOND};
+use gnomon_vdso::{clocks::Clock, read::Time};
 
 /// Nanoseconds between updates while programs run; the step of the coarse clocks. 250 a second.
 pub const TICK: i64 = gnomon_vdso::clocks::TICK_NANOSECONDS as i64;
@@ -279,7 +279,18 @@ pub fn now(clock: HostClock) -> i64 {
 /// What a clock of the host showed at a count that was taken just now.
 #[inline(always)]
 pub fn at(clock: HostClock, count: u64) -> Timespec {
-    let time = publish::read_at(clock.on_page(), count);
+    timespec(publish::read_at(clock.on_page(), count))
+}
+
+/// The same of the clock that programs know by this id; `None` if it is none of the host's, or takes more than the usual.
+#[inline(always)]
+pub fn shown_by(id: ClockId, count: u64) -> Option<Timespec> {
+    let (clock, _) = Clock::new(id.0)?;
+    publish::read_soon(clock, count).map(timespec)
+}
+
+#[inline(always)]
+fn timespec(time: Time) -> Timespec {
     Timespec { seconds: time.seconds as i64, nanoseconds: time.nanoseconds as i64 }
 }
 

@@ -4,14 +4,13 @@
 //! frame brought up to date. Below that there are one way down and two ways up:
 //!
 //! ```text
-//!   run ──> enter_user ── sysretq / iretq ──>  the program
+//!   run ──> enter_by_* ── sysretq / iretq ──>  the program
 //!     <── ret ── syscall_entry   <── syscall ──┤
 //!     <── ret ── exception_common <── fault, interrupt
 //! ```
 //!
-//! `enter_user` notes the kernel's stack pointer in the CPU's area and leaves. Whichever way the program comes back, the
-//! entry stores its registers in the frame, takes that stack pointer up again, and executes the RET that `enter_user` did
-//! not. So the kernel has no "return from system call" path, and its stack is the same before and after.
+//! Either `enter` notes the kernel's stack pointer in the CPU's area and leaves. Whichever way the program comes back, the
+//! entry stores its registers in the frame, takes that stack pointer up again, and executes the RET that `enter` did not. So the kernel has no "return from system call" path, and its stack is the same before and after.
 //!
 //! RBX and RBP are pushed by hand, as the compiler will not give them up; that all others are changed is declared to it
 //! ([`run`]), and it saves those it needs. Most often it needs none, which is cheaper than saving six each time.
@@ -19,7 +18,8 @@
 //! **SYSRET** is the short way down: RIP from RCX, RFLAGS from R11, nothing else. It is taken when the program came by
 //! SYSCALL and nobody has replaced its registers since: RCX and R11 held just these then, and the address is where a
 //! SYSCALL stood, so it is canonical: USER_END sees to it. (SYSRET to an address that is not canonical faults in the
-//! kernel on Intel's processors.) Everything else goes the long way, IRET, which loads all.
+//! kernel on Intel's processors.) Everything else goes the long way, IRET, which loads all. The entry by SYSCALL leaves one
+//! word, [`Frame::way`], which is zero if SYSRET will do; all that forbids it is noted there, so going down takes one look.
 //!
 //! **SWAPGS** is executed once on each crossing. An entry that does not know which side it came from (an exception) looks at
 //! the privilege level in the CS that the processor pushed.
@@ -36,21 +36,29 @@ pub struct Frame {
     /// The program's. After a system call, `rcx` and `r11` are stale: the program's RCX is `rip` then, and its R11
     /// `rflags`. `fs_base` and `gs_base` stay in the processor and are not looked at here.
     pub registers: Registers,
-    /// Not zero: go by IRET, which loads `rcx` and `r11` too. Zero after a system call.
-    pub by_iret: u64,
+    /// Zero after a system call: go by SYSRET, at once. Else why not: [`LOOK`], [`WHOLE`], [`TRAP`].
+    pub way: u64,
     /// The processor's error code of the last exception.
     pub error_code: u64,
 }
+
+/// In [`Frame::way`]: the processor does not hold what the program needs.
+pub const LOOK: u64 = 1;
+/// In [`Frame::way`]: `rcx` and `r11` are the program's, which only IRET loads; and `rip` may be anything.
+pub const WHOLE: u64 = 2;
+/// In [`Frame::way`], and the processor's flag: single-stepping. SYSRET would trap before the next instruction, IRET does
+/// after it.
+pub const TRAP: u64 = 0x100;
 
 impl Frame {
     /// The registers as the program sees them, none of them stale; it goes by IRET from then on.
     #[inline(always)]
     pub fn whole(&mut self) -> &mut Registers {
-        if self.by_iret == 0 {
+        if self.way & WHOLE == 0 {
             // It came by SYSCALL, which leaves these two so.
             self.registers.rcx = self.registers.rip;
             self.registers.r11 = self.registers.rflags;
-            self.by_iret = 1;
+            self.way |= WHOLE;
         }
         &mut self.registers
     }
@@ -63,7 +71,8 @@ pub const SYSCALL: usize = 256;
 pub const STUB_SIZE: usize = 16;
 
 unsafe extern "C" {
-    fn enter_user();
+    fn enter_by_sysret();
+    fn enter_by_iret();
     fn idle_wait();
     /// Where SYSCALL goes.
     pub fn syscall_entry();
@@ -79,17 +88,26 @@ unsafe extern "C" {
 #[inline(always)]
 pub unsafe fn run(frame: &mut Frame) -> usize {
     let reason: usize;
+    macro_rules! enter {
+        ($enter:ident) => {
+            core::arch::asm!(
+                "call {enter}",
+                enter = sym $enter,
+                inout("rdi") frame => _,
+                out("rax") reason,
+                out("rcx") _, out("rdx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+                out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            )
+        };
+    }
     // SAFETY: control comes back by the RET that matches this CALL, with the stack as it was; every register that
     // may have changed is declared. (The kernel is built without floating point and has nothing in those registers.)
     unsafe {
-        core::arch::asm!(
-            "call {enter}",
-            enter = sym enter_user,
-            inout("rdi") frame => _,
-            out("rax") reason,
-            out("rcx") _, out("rdx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
-        );
+        if frame.way == 0 {
+            enter!(enter_by_sysret);
+        } else {
+            enter!(enter_by_iret);
+        }
     }
     reason
 }
@@ -105,18 +123,14 @@ pub fn wait_for_interrupt() -> usize {
 }
 
 core::arch::global_asm!(
-    // ---- Down. RDI: the frame. ----
-    ".global enter_user",
-    "enter_user:",
+    // ---- Down the short way. RDI: the frame. ----
+    ".global enter_by_sysret",
+    "enter_by_sysret:",
     "push rbx",
     "push rbp",
     "mov gs:[{kernel_stack}], rsp",
     "mov gs:[{frame}], rdi",
-    "cmp qword ptr [rdi + {by_iret}], 0",
-    "jne 2f",
     "mov r11, [rdi + {rflags}]",
-    "test r11d, {trap_flag}", // Single-stepping: SYSRET would trap before the next instruction, IRET after it.
-    "jnz 3f",
     "mov rcx, [rdi + {rip}]",
     "mov r15, [rdi + {r15}]",
     "mov r14, [rdi + {r14}]",
@@ -134,13 +148,13 @@ core::arch::global_asm!(
     "mov rdi, [rdi + {rdi}]",
     "swapgs",
     "sysretq",
-    // The long way, after a system call: what SYSRET would have left in RCX and R11.
-    "3:",
-    "mov rcx, [rdi + {rip}]",
-    "mov [rdi + {rcx}], rcx",
-    "mov [rdi + {r11}], r11",
-    // The long way: IRET takes these five from the stack.
-    "2:",
+    // ---- Down the long way: IRET takes five from the stack. ----
+    ".global enter_by_iret",
+    "enter_by_iret:",
+    "push rbx",
+    "push rbp",
+    "mov gs:[{kernel_stack}], rsp",
+    "mov gs:[{frame}], rdi",
     "push {user_data}",
     "push [rdi + {rsp}]",
     "push [rdi + {rflags}]",
@@ -186,7 +200,8 @@ core::arch::global_asm!(
     "mov [rsp + {rdi}], rdi",
     "mov rax, gs:[{scratch}]",
     "mov [rsp + {rsp}], rax",
-    "mov qword ptr [rsp + {by_iret}], 0",
+    "and r11d, {trap_flag}",
+    "mov [rsp + {way}], r11",
     "mov eax, {syscall}",
     "mov rsp, gs:[{kernel_stack}]",
     "pop rbp",
@@ -235,7 +250,7 @@ core::arch::global_asm!(
     "pop rdx", // CS; there is only one.
     "pop [rax + {rflags}]",
     "pop [rax + {rsp}]",
-    "mov qword ptr [rax + {by_iret}], 1",
+    "mov qword ptr [rax + {way}], {whole}",
     // An interrupt gate clears only IF and TF. All flags zero (bit 1 is always one): strings ascend, and no AC.
     "push 2",
     "popfq",
@@ -282,7 +297,8 @@ core::arch::global_asm!(
     kernel_stack = const offset_of!(Cpu, kernel_stack),
     frame = const offset_of!(Cpu, frame),
     scratch = const offset_of!(Cpu, scratch),
-    by_iret = const offset_of!(Frame, by_iret),
+    way = const offset_of!(Frame, way),
+    whole = const WHOLE,
     error_code = const offset_of!(Frame, error_code),
     r15 = const offset_of!(Frame, registers.r15),
     r14 = const offset_of!(Frame, registers.r14),
@@ -304,7 +320,7 @@ core::arch::global_asm!(
     rsp = const offset_of!(Frame, registers.rsp),
     user_data = const USER_DATA.0,
     user_code = const USER_CODE.0,
-    trap_flag = const 0x100,
+    trap_flag = const TRAP,
     syscall = const SYSCALL,
     stub_size = const STUB_SIZE,
     kernel_exception = sym super::exceptions::kernel_exception,

@@ -6,11 +6,16 @@
 //! every program's `memcpy` uses these registers, and it once leaked them between programs.)
 //! The layout is that of XSAVE: [`xsave`].
 
-use super::features;
+use super::features::Features;
 use crate::abi::{Errno, Result};
 use crate::arch::xsave;
 use alloc::alloc::{alloc_zeroed, dealloc};
-use core::{alloc::Layout, arch::asm, ptr::NonNull};
+use core::{
+    alloc::Layout,
+    arch::asm,
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
 
 /// XSAVE wants this alignment.
 const ALIGNMENT: usize = 64;
@@ -21,9 +26,26 @@ pub struct ExtendedState(NonNull<u8>);
 // SAFETY: it is plain memory, owned.
 unsafe impl Send for ExtendedState {}
 
+/// How many bytes there are, and which parts in them, as in XCR0; none without XSAVE. Each signal asks for them many times.
+static SIZE: AtomicUsize = AtomicUsize::new(xsave::LEGACY_SIZE);
+static PARTS: AtomicU64 = AtomicU64::new(0);
+
+/// Says so, before the first program is made.
+pub fn initialize(features: &Features) {
+    SIZE.store(features.extended_state_size, Relaxed);
+    PARTS.store(features.extended_state.bits(), Relaxed);
+}
+
 /// How many bytes there are.
+#[inline(always)]
 pub fn size() -> usize {
-    features::get().extended_state_size
+    SIZE.load(Relaxed)
+}
+
+/// The parts there are, as in XCR0; none without XSAVE.
+#[inline(always)]
+pub fn parts() -> u64 {
+    PARTS.load(Relaxed)
 }
 
 fn layout() -> Layout {
@@ -87,12 +109,8 @@ impl ExtendedState {
     }
 }
 
-/// The parts there are, as in XCR0; none without XSAVE.
-fn parts() -> u64 {
-    features::get().extended_state.bits()
-}
-
 /// Has the processor write its registers into `bytes`, if that is a place it can write to.
+#[inline]
 pub fn store_to(bytes: &mut [u8]) -> bool {
     let fits = is_fit(bytes);
     if fits {
@@ -108,6 +126,7 @@ pub fn store_to(bytes: &mut [u8]) -> bool {
 
 /// Has the processor read its registers from bytes that a program may have made up, if that is a place it can read all of
 /// them from. Errors: those of [`xsave::check`]; then nothing has changed.
+#[inline]
 pub fn load_from(bytes: &[u8]) -> Result<bool> {
     let fits = is_fit(bytes);
     if fits {

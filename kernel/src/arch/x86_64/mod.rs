@@ -53,6 +53,7 @@ extern "C" fn begin(start_info: u64) -> ! {
     cpu::clear_user_base();
     serial::initialize();
     let features = features::enable();
+    extended_state::initialize(features);
     descriptors::load(features.rdtscp);
     exceptions::load();
 

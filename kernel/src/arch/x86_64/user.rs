@@ -1,7 +1,7 @@
 //! User mode as a function call: a program's registers, and the loop's way into it and back.
 
 use super::cpu;
-use super::entry::{self, Frame};
+use super::entry::{self, Frame, LOOK, WHOLE};
 use super::exceptions;
 use super::extended_state::{self, ExtendedState};
 use super::features;
@@ -20,9 +20,6 @@ pub struct Context {
     extended: ExtendedState,
     /// Whether this CPU's segment bases and extended registers are this program's.
     loaded: bool,
-    /// Whether `run` may go down at once. False when not loaded, as another program, with another page table, may have run
-    /// since; and when `rip` has to be looked at first, which is always but after a system call.
-    ready: bool,
 }
 
 /// Flags that a program can change by itself, with POPF.
@@ -46,28 +43,28 @@ impl UserMode for Context {
         let registers =
             Registers { rip: entry as u64, rsp: stack as u64, rflags: FIXED_FLAGS, ..Registers::default() };
         Ok(Self {
-            frame: Frame { registers, by_iret: 1, error_code: 0 },
+            frame: Frame { registers, way: WHOLE, error_code: 0 },
             extended: ExtendedState::new()?,
             loaded: false,
-            ready: false,
         })
     }
 
     fn duplicate(&mut self) -> Result<Self> {
         self.store();
-        let extended = self.extended.duplicate()?;
-        Ok(Self { frame: self.frame.clone(), extended, loaded: false, ready: false })
+        let (mut frame, extended) = (self.frame.clone(), self.extended.duplicate()?);
+        frame.way |= LOOK;
+        Ok(Self { frame, extended, loaded: false })
     }
 
     #[inline(always)]
     fn run(&mut self, space: TableRoot) -> Trap {
-        if !self.ready
+        if self.frame.way != 0
             && let Err(trap) = self.make_ready(space)
         {
             return trap;
         }
-        // SAFETY: `make_ready` has put the page table in force, which maps the kernel's half, and looked at `rip`; the flags
-        // come from the program itself or went through `set_registers`.
+        // SAFETY: `make_ready` has put the page table in force, which maps the kernel's half, and looked at `rip`, unless that
+        // is where a system call left it; the flags come from the program itself or went through `set_registers`.
         let reason = unsafe { entry::run(&mut self.frame) };
         if reason == entry::SYSCALL {
             return Trap::Syscall { number: self.frame.registers.rax as usize };
@@ -113,7 +110,6 @@ impl UserMode for Context {
         let registers = self.frame.whole();
         let result = change(registers);
         registers.rflags = registers.rflags & USER_FLAGS.bits() | FIXED_FLAGS;
-        self.ready = false;
         result
     }
 
@@ -122,8 +118,9 @@ impl UserMode for Context {
         extended_state::size()
     }
 
+    #[inline(always)]
     fn extended_state_features() -> u64 {
-        features::get().extended_state.bits()
+        extended_state::parts()
     }
 
     #[inline]
@@ -158,7 +155,7 @@ impl UserMode for Context {
     fn park(&mut self) {
         self.store();
         self.loaded = false;
-        self.ready = false;
+        self.frame.way |= LOOK;
     }
 }
 
@@ -169,8 +166,10 @@ impl Drop for Context {
 }
 
 impl Context {
-    /// Brings into the processor what `park` put away, and the page table, and looks at where the program is to go on. The
-    /// fault for an address that is not canonical is made up here, because IRET would take it in the kernel.
+    /// Brings into the processor what `park` put away, and the page table, as another program may have run since; and looks
+    /// at where the program is to go on, which may be anywhere but after a system call. (On some processors a jump to an
+    /// address that is not canonical arrives there before it faults.) The fault for such an address is made up here, because
+    /// IRET would take it in the kernel.
     #[cold]
     fn make_ready(&mut self, space: TableRoot) -> Result<(), Trap> {
         enter_space(space);
@@ -190,15 +189,17 @@ impl Context {
                 error_code: 0,
             }));
         }
-        self.ready = true;
+        if self.frame.way == LOOK {
+            self.frame.way = 0;
+        } else {
+            self.frame.whole();
+        }
         Ok(())
     }
 
     /// Stopped by something other than a system call.
     #[cold]
     fn interrupted(&mut self, vector: usize) -> Trap {
-        // On some processors a jump to an address that is not canonical arrives there before it faults.
-        self.ready = false;
         if vector < 32 {
             return exceptions::explain(vector, &self.frame);
         }

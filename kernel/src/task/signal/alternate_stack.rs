@@ -21,14 +21,22 @@ pub struct UserStack {
 pub struct AlternateStack {
     base: usize,
     size: usize,
-    /// SS_AUTODISARM: given up while a handler runs, so that the handler may switch stacks.
-    disarms: bool,
+    /// SS_AUTODISARM, given up while a handler runs, so that the handler may switch stacks; or nothing.
+    mode: u64,
 }
 
 impl AlternateStack {
+    fn disarms(&self) -> bool {
+        self.mode != 0
+    }
+
     /// Whether this stack pointer is on it. With SS_AUTODISARM the answer is always no: then nobody is on it that knows.
     pub fn is_used_by(&self, stack_pointer: usize) -> bool {
-        !self.disarms && stack_pointer > self.base && stack_pointer - self.base <= self.size
+        // Most threads have none, which is told by one look.
+        self.size != 0
+            && !self.disarms()
+            && stack_pointer > self.base
+            && stack_pointer - self.base <= self.size
     }
 
     /// Whether the bytes from `lowest` up to its end are all within it.
@@ -41,25 +49,38 @@ impl AlternateStack {
         (self.size != 0 && !self.is_used_by(stack_pointer)).then(|| self.base.wrapping_add(self.size))
     }
 
-    /// Given up until a handler returns, if it is of that kind.
-    pub fn disarmed(self) -> Self {
-        if self.disarms { Self::default() } else { self }
+    /// A handler starts: it is given up until that returns, if it is of that kind.
+    pub fn disarm(&mut self) {
+        if self.disarms() {
+            *self = Self::default();
+        }
+    }
+
+    /// A handler has returned: it is what the frame says, unless sigaltstack(2) would refuse that.
+    #[inline]
+    pub fn restore(&mut self, saved: UserStack, stack_pointer: usize) {
+        // Nearly always it is so already.
+        let is_as_saved = (saved.base, saved.size) == (self.base, self.size)
+            && saved.flags & !linux::SS_ONSTACK == self.flags();
+        if !is_as_saved {
+            *self = self.changed(saved, stack_pointer).unwrap_or(*self);
+        }
+    }
+
+    /// As programs see it, apart from whether it is in use.
+    fn flags(&self) -> u32 {
+        if self.size == 0 { linux::SS_DISABLE } else { self.mode as u32 }
     }
 
     /// As sigaltstack(2) and signal frames show it.
     pub fn for_user(&self, stack_pointer: usize) -> UserStack {
         let used = if self.is_used_by(stack_pointer) { linux::SS_ONSTACK } else { 0 };
-        let flags = match self.size {
-            0 => linux::SS_DISABLE,
-            _ => used | if self.disarms { linux::SS_AUTODISARM } else { 0 },
-        };
-        UserStack { base: self.base, flags, padding: 0, size: self.size }
+        UserStack { base: self.base, flags: self.flags() | used, padding: 0, size: self.size }
     }
 
     /// What sigaltstack(2) makes of `wanted`, for a caller with this stack pointer.
     ///
     /// Errors, in this order: EPERM while it is in use; EINVAL for unknown flags; ENOMEM below MINSIGSTKSZ.
-    #[inline]
     pub fn changed(&self, wanted: UserStack, stack_pointer: usize) -> Result<Self> {
         if self.is_used_by(stack_pointer) {
             return Err(Errno::EPERM.because("the alternate stack cannot be changed from on it"));
@@ -77,7 +98,7 @@ impl AlternateStack {
         if wanted.size < linux::MINSIGSTKSZ as usize {
             return Err(Errno::ENOMEM.because("an alternate stack has at least MINSIGSTKSZ bytes"));
         }
-        Ok(Self { base: wanted.base, size: wanted.size, disarms: wanted.flags & linux::SS_AUTODISARM != 0 })
+        Ok(Self { base: wanted.base, size: wanted.size, mode: (wanted.flags & linux::SS_AUTODISARM).into() })
     }
 }
 
@@ -118,6 +139,24 @@ mod tests {
         assert_eq!((some.for_user(0x5000).flags, some.for_user(0x11000).flags), (0, linux::SS_ONSTACK));
         let disarms = AlternateStack::default().changed(stack(linux::SS_AUTODISARM, 8192), 0).unwrap();
         assert_eq!(disarms.top_for(0x11000), Some(0x12000));
-        assert_eq!((disarms.disarmed(), some.disarmed()), (AlternateStack::default(), some));
+    }
+
+    #[test]
+    fn some_are_given_up_for_as_long_as_a_handler_runs() {
+        for (flags, during) in [(0, 8192), (linux::SS_AUTODISARM, 0)] {
+            let before = AlternateStack::default().changed(stack(flags, 8192), 0).unwrap();
+            let (saved, mut own) = (before.for_user(0x5000), before);
+            own.disarm();
+            assert_eq!(own.size, during);
+            own.restore(saved, 0x5000);
+            assert_eq!(own, before);
+            // The handler has changed what the frame says: to something else, and to what is refused.
+            own.restore(stack(flags, 4096), 0x5000);
+            assert_eq!(own.size, 4096);
+            own.restore(stack(flags, 2047), 0x5000);
+            assert_eq!(own.size, 4096);
+            own.restore(stack(linux::SS_DISABLE, 4096), 0x5000);
+            assert_eq!(own, AlternateStack::default());
+        }
     }
 }

@@ -1,18 +1,17 @@
 //! Delivery: making a program run its handler next, and undoing that when the handler returns.
 
 use super::{
-    action::ActionFlags,
+    action::{Action, ActionFlags},
     alternate_stack::AlternateStack,
     frame::{
         self, Context, END_MAGIC, EXTENDED_LAYOUT, Frame, LEGACY_STATE, MachineContext, NOTE_AT, Placement,
         RED_ZONE, STACK_SEGMENT, StateNote,
     },
     info::SignalInfo,
-    take::Delivery,
 };
 use crate::{
     abi::{Errno, Result, Signal, SignalSet, UserPointer},
-    arch::{UserContext, UserMode},
+    arch::{Access, PAGE_SIZE, UserContext, UserMode},
     mm::AddressSpace,
     task::{Caller, attention},
 };
@@ -27,8 +26,12 @@ const FLAGS_CLEARED: u64 = 1 << 8 | 1 << 10 | 1 << 16;
 ///
 /// Errors: EFAULT when there is no room for it: then the program cannot go on.
 #[inline]
-pub fn enter_handler(caller: &mut Caller<'_>, signal: Signal, delivery: &Delivery) -> Result<()> {
-    let Delivery { taken, action } = delivery;
+pub fn enter_handler(
+    caller: &mut Caller<'_>,
+    signal: Signal,
+    info: &SignalInfo,
+    action: &Action,
+) -> Result<()> {
     if !action.has(ActionFlags::RESTORER) {
         return Err(Errno::EFAULT.because("a handler says where it returns to, SA_RESTORER"));
     }
@@ -41,23 +44,21 @@ pub fn enter_handler(caller: &mut Caller<'_>, signal: Signal, delivery: &Deliver
     let (size, features) = (UserContext::extended_state_size(), UserContext::extended_state_features());
     let framed_size = frame::framed_size(size, features);
     let placement = place(stack_pointer, action.has(ActionFlags::ONSTACK), stack, framed_size)?;
-    caller.space.fill(placement.frame, placement.size(), |bytes| {
-        let (below, state) = bytes.split_at_mut(placement.extended_state - placement.frame);
-        save_state(user, state, size, features);
-        let (frame, _) = Frame::mut_from_prefix(below).map_err(|_| Errno::EFAULT)?;
-        frame.restorer = action.restorer as u64;
-        frame.info.info = taken.info;
-        frame.info.rest = [0; _];
-        let context = &mut frame.context;
-        context.flags = STACK_SEGMENT | if features == 0 { 0 } else { EXTENDED_LAYOUT };
-        context.link = 0;
-        context.stack = stack.for_user(stack_pointer);
-        context.mask = mask;
-        let state = placement.extended_state;
-        user.see_registers(|registers| context.machine.save(registers, fault, mask, state));
-        Ok(())
-    })??;
-
+    let mut bytes = caller.space.lend(placement.frame, placement.size(), Access::Write)?;
+    let (below, state) = bytes.split_at_mut(placement.extended_state - placement.frame);
+    save_state(user, state, size, features);
+    let (frame, _) = Frame::mut_from_prefix(below).map_err(|_| Errno::EFAULT)?;
+    frame.restorer = action.restorer as u64;
+    frame.info.info = *info;
+    frame.info.rest = [0; _];
+    let context = &mut frame.context;
+    context.flags = STACK_SEGMENT | if features == 0 { 0 } else { EXTENDED_LAYOUT };
+    context.link = 0;
+    context.stack = stack.for_user(stack_pointer);
+    context.mask = mask;
+    let state = placement.extended_state;
+    user.see_registers(|registers| context.machine.save(registers, fault, mask, state));
+    caller.space.take_back(placement.frame, bytes)?;
     user.change_registers(|registers| {
         registers.rip = action.handler as u64;
         registers.rsp = placement.frame as u64;
@@ -70,7 +71,7 @@ pub fn enter_handler(caller: &mut Caller<'_>, signal: Signal, delivery: &Deliver
     let own = if action.has(ActionFlags::NODEFER) { SignalSet::EMPTY } else { SignalSet::of(signal) };
     task.attention.clear(attention::MASK);
     task.change_signals(|signals| {
-        signals.alternate_stack = stack.disarmed();
+        signals.alternate_stack.disarm();
         signals.saved_mask = None;
         signals.blocked = signals.blocked.union(action.mask).union(own);
     });
@@ -116,27 +117,24 @@ pub fn leave_handler(caller: &mut Caller<'_>) -> Result<()> {
     let (task, space, user) = (caller.task, &caller.space, &mut *caller.user);
     let frame = user.see_registers(|registers| registers.rsp).wrapping_sub(size_of::<u64>() as u64) as usize;
     let at = frame.wrapping_add(offset_of!(Frame, context));
-    let (mask, stack, stack_pointer, extended_state) = space.look(at, size_of::<Context>(), |bytes| {
-        let copy;
-        let context = match Context::ref_from_bytes(bytes) {
-            Ok(context) => context,
-            // Its stack pointer is not as it was.
-            Err(_) => {
-                copy = Context::read_from_bytes(bytes).map_err(|_| Errno::EFAULT)?;
-                &copy
-            }
-        };
-        user.change_registers(|registers| context.machine.restore(registers));
-        let MachineContext { rsp, extended_state, .. } = context.machine;
-        Ok((context.mask, context.stack, rsp as usize, extended_state as usize))
-    })??;
+    let bytes = space.lend(at, size_of::<Context>(), Access::Read)?;
+    let copy;
+    let context = match Context::ref_from_bytes(&bytes) {
+        Ok(context) => context,
+        // Its stack pointer is not as it was.
+        Err(_) => {
+            copy = Context::read_from_bytes(&bytes).map_err(|_| Errno::EFAULT)?;
+            &copy
+        }
+    };
+    user.change_registers(|registers| context.machine.restore(registers));
+    let Context { mask, stack, machine: MachineContext { rsp, extended_state, .. }, .. } = *context;
+    drop(bytes);
     task.change_signals(|signals| {
         signals.blocked = mask;
-        // A frame whose stack would be refused leaves the present one in place.
-        let stack = signals.alternate_stack.changed(stack, stack_pointer);
-        signals.alternate_stack = stack.unwrap_or(signals.alternate_stack);
+        signals.alternate_stack.restore(stack, rsp as usize);
     });
-    restore_state(user, space, extended_state)
+    restore_state(user, space, extended_state as usize)
 }
 
 #[inline(always)]
@@ -146,13 +144,19 @@ fn restore_state(user: &mut UserContext, space: &AddressSpace, address: usize) -
         return Ok(());
     }
     let (size, features) = (UserContext::extended_state_size(), UserContext::extended_state_features());
-    let note = UserPointer::<StateNote>::new(address.wrapping_add(NOTE_AT));
-    let is_announced = features != 0 && space.read(note)?.announces(size);
-    let length = if is_announced { frame::framed_size(size, features) } else { LEGACY_STATE };
-    space.look(address, length, |bytes| {
-        let is_whole = bytes.get(size..).is_some_and(|end| end == END_MAGIC.to_ne_bytes());
-        user.load_extended_state(&bytes[..if is_whole { size } else { LEGACY_STATE }])
-    })?
+    let mut length = frame::framed_size(size, features);
+    // What lies in one page can be looked at even if it is not there; beyond that there may be no memory.
+    if length > PAGE_SIZE - address % PAGE_SIZE {
+        let note = space.read(UserPointer::<StateNote>::new(address.wrapping_add(NOTE_AT)))?;
+        length = if note.announces(size) { length } else { LEGACY_STATE };
+    }
+    let bytes = space.lend(address, length, Access::Read)?;
+    let legacy = &bytes[..LEGACY_STATE];
+    let whole = bytes.split_at_checked(size).filter(|(_, end)| {
+        *end == END_MAGIC.to_ne_bytes()
+            && StateNote::read_from_bytes(&legacy[NOTE_AT..]).is_ok_and(|note| note.announces(size))
+    });
+    user.load_extended_state(whole.map_or(legacy, |(state, _)| state))
 }
 
 /// Kills with SIGSEGV a program whose stack or frame is no good, after giving its own handler for that a chance.

@@ -92,7 +92,7 @@ macro_rules! copy_registers {
 }
 
 impl MachineContext {
-    /// Saves the registers, and what goes with them.
+    /// Saves the registers, and what goes with them. What is reserved stays as it was: it is the program's memory.
     #[inline(always)]
     pub fn save(&mut self, registers: &Registers, fault: LastFault, mask: SignalSet, extended_state: usize) {
         copy_registers!(registers, self);
@@ -102,7 +102,6 @@ impl MachineContext {
         self.old_mask = mask.0;
         self.cr2 = fault.address;
         self.extended_state = extended_state as u64;
-        self.reserved = [0; 8];
     }
 
     /// Makes the registers what they were. What is not part of a frame stays as it is.

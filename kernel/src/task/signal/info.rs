@@ -104,8 +104,8 @@ impl SignalInfo {
     }
 
     /// Which signal; `None` when a program made up the number.
-    pub fn number(&self) -> Option<Signal> {
-        Signal::new(self.signal as u32).ok()
+    pub const fn number(&self) -> Option<Signal> {
+        Signal::numbered(self.signal as u32)
     }
 
     /// Whether a program could have made it: codes up to zero are theirs.

@@ -75,10 +75,7 @@ impl Taken {
     /// Completes what came with it. False: it is out of date.
     #[inline]
     pub fn complete(&mut self) -> bool {
-        match self.pledge.take() {
-            Some(pledge) => pledge.0.taken(&mut self.info),
-            None => true,
-        }
+        self.pledge.is_none() || self.pledge.take().is_some_and(|pledge| pledge.0.taken(&mut self.info))
     }
 }
 
@@ -123,10 +120,14 @@ impl Pending {
     ) {
         if self.set.is_empty() {
             self.is_alone = true;
-            // Field by field: they are written where they stay.
+            // Field by field: they are written where they stay. What is vacant has no pledge and no charge, and few bring one.
             self.only.info = *info;
-            self.only.pledge = pledge;
-            self.only.charge = charge;
+            if pledge.is_some() {
+                self.only.pledge = pledge;
+            }
+            if charge.is_some() {
+                self.only.charge = charge;
+            }
         } else {
             self.leave_alone_no_more();
             self.queue.push_back(Entry { info: *info, pledge, charge });
@@ -163,8 +164,12 @@ impl Pending {
             self.is_alone = false;
             self.set = SignalSet::EMPTY;
             taken.info = self.only.info;
-            taken.pledge = self.only.pledge.take();
-            self.only.charge = None;
+            if self.only.pledge.is_some() {
+                taken.pledge = self.only.pledge.take();
+            }
+            if self.only.charge.is_some() {
+                self.only.charge = None;
+            }
         } else {
             *taken = self.take_one_of_several(blocked);
         }

@@ -43,6 +43,7 @@ pub fn send_to_task(task: &Arc<Task>, info: SignalInfo) -> Result<()> {
 }
 
 /// Sends a signal to a process. Errors: as [`send_to_task`].
+#[inline]
 pub fn send_to_process(process: &Arc<Process>, info: SignalInfo) -> Result<()> {
     send(Target::Process(process), &info, None)
 }
@@ -84,11 +85,12 @@ fn send(target: Target<'_>, info: &SignalInfo, pledge: Option<Pledge>) -> Result
 /// SIGCONT undoes every stop, those that are only pending too, and a stop undoes a pending SIGCONT: this happens when the
 /// signal is sent, even if it is blocked or ignored. Tells whether a stopped process goes on.
 fn settle_stops(state: &mut State, signal: Signal) -> bool {
-    if STOPPING.contains(signal) {
-        state.discard(SignalSet::of(Signal::SIGCONT));
+    const CONCERNED: SignalSet = STOPPING.union(SignalSet::of(Signal::SIGCONT));
+    if !CONCERNED.contains(signal) {
         return false;
     }
     if signal != Signal::SIGCONT {
+        state.discard(SignalSet::of(Signal::SIGCONT));
         return false;
     }
     state.discard(STOPPING);

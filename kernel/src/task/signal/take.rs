@@ -19,21 +19,11 @@ use crate::{
 use alloc::sync::Arc;
 use core::{future::poll_fn, task::Poll};
 
-/// A signal whose handler is to run.
-#[derive(Default)]
-pub struct Delivery {
-    /// What came with it.
-    pub taken: Taken,
-    /// What is to be done.
-    pub action: Action,
-}
-
-/// Finds the next signal with a handler. What was pending before it and has none is dealt with on the way: ignored, or it
-/// ends or stops the process, and then the task's attention says so and there is nothing to deliver. The delivery is the
-/// caller's, as it is too large to be handed on.
+/// Finds the next signal with a handler, and what that is. What was pending before it and has none is dealt with on the way:
+/// ignored, or it ends or stops the process, and then the task's attention says so and there is nothing to deliver. What came
+/// with it is the caller's, as it is too large to be handed on.
 #[inline]
-pub fn next(task: &Arc<Task>, delivery: &mut Delivery) -> Option<Signal> {
-    let Delivery { taken, action } = delivery;
+pub fn next(task: &Arc<Task>, taken: &mut Taken) -> Option<(Signal, Action)> {
     loop {
         let process = task.process();
         let continues = {
@@ -47,15 +37,15 @@ pub fn next(task: &Arc<Task>, delivery: &mut Delivery) -> Option<Signal> {
             continue;
         }
         let Some(signal) = taken.info.number() else { continue };
-        *action = task.action(signal);
+        let action = task.action(signal);
         match action.handler {
             action::IGNORE => continue,
             action::DEFAULT => {}
             _ => {
                 if action.has(ActionFlags::RESETHAND) {
-                    task.actions().set(signal, Action { handler: action::DEFAULT, ..*action });
+                    task.actions().set(signal, Action { handler: action::DEFAULT, ..action });
                 }
-                return Some(signal);
+                return Some((signal, action));
             }
         }
         if process.is_init() {
@@ -96,7 +86,7 @@ pub fn take(
     let found = pending.take(blocked, taken);
     task.look_at(state, &signals);
     drop(signals);
-    if found && !is_own && taken.info.signal == Signal::SIGALRM.number() as i32 {
+    if taken.info.signal == Signal::SIGALRM.number() as i32 && found && !is_own {
         task.process().alarm_taken();
     }
     found
