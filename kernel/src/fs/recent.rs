@@ -6,8 +6,8 @@
 //! the few names of one path would now and then send each other away, at every walk. Linux keeps all names it can, in
 //! lists by age, and has to be told to let go of them.)
 //!
-//! What is held here is kept from going, so a name that is removed or moved is taken out at once ([`forget`]), and all of
-//! them when a mount leaves its place ([`clear`]): what it showed may be gone with it.
+//! What is held here is kept from going, so a name that is removed or moved is taken out at once ([`Place::forget`]), and all
+//! of them when a mount leaves its place ([`clear`]): what it showed may be gone with it.
 
 use super::Entry;
 use crate::sync::SpinLock;
