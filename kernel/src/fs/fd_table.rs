@@ -48,6 +48,7 @@ impl Slots {
     }
 
     /// The lowest free place from `lowest` on and below `limit`. Errors: EMFILE.
+    #[inline(always)]
     fn lowest_free(&mut self, lowest: usize, limit: u64) -> Result<usize> {
         let start = lowest.max(self.lowest);
         let free = self.all.iter().skip(start).position(Option::is_none).map(|distance| start + distance);
@@ -62,6 +63,7 @@ impl Slots {
     }
 
     /// Gives what was there. Errors: ENOMEM.
+    #[inline(always)]
     fn put(&mut self, index: usize, slot: Slot) -> Result<Option<Slot>> {
         if index >= self.all.len() {
             self.all.try_reserve(index + 1 - self.all.len()).map_err(|_| Errno::ENOMEM)?;
@@ -115,13 +117,18 @@ impl FileTable {
     }
 
     /// The open file, for doing something with it. Errors: EBADF, also for one opened with O_PATH.
-    #[inline(always)]
     pub fn get(&self, descriptor: Descriptor) -> Result<Arc<File>> {
+        self.get_if(descriptor, |flags| !flags.contains(OpenFlags::PATH))
+    }
+
+    /// The open file, if it was opened for that. Errors: EBADF.
+    #[inline(always)]
+    pub fn get_if(&self, descriptor: Descriptor, suits: impl Fn(OpenFlags) -> bool) -> Result<Arc<File>> {
         let mut slots = self.slots.lock();
         let slot = slots.get(descriptor)?;
-        match slot.file.flags().contains(OpenFlags::PATH) {
-            true => Err(Errno::EBADF.because("a file opened with O_PATH is only a place")),
-            false => Ok(slot.file.clone()),
+        match suits(slot.file.flags()) {
+            true => Ok(slot.file.clone()),
+            false => Err(Errno::EBADF.because("the file was not opened for that, perhaps only as a place")),
         }
     }
 

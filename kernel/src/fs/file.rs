@@ -129,9 +129,9 @@ pub trait FileOperations: Any + Send + Sync {
         None
     }
 
-    /// Whether `patience` may ever be anything.
-    fn can_lose_patience(&self) -> bool {
-        false
+    /// Whether a read waits for nothing but news: it has no `patience`, nor a time-out.
+    fn waits_for_ever(&self) -> bool {
+        true
     }
 
     /// When a read that waits since `_since` should be tried again though nothing happened, both in host monotonic
@@ -310,26 +310,27 @@ impl File {
     /// read(2). Errors: EBADF when it is not open for reading; else as the object says.
     #[inline(always)]
     pub fn read(&self, actor: &dyn Actor, into: &mut Destination<'_>) -> Result<usize> {
-        self.read_again(actor, None, into)
+        self.must_be_readable()?;
+        self.read_on(actor, None, into)
     }
 
-    /// The same, tried anew by who has waited since some moment (host monotonic nanoseconds).
+    /// The same for one who knows that it is open for reading, and may have waited since some moment (host monotonic
+    /// nanoseconds).
     #[inline(always)]
-    pub fn read_again(
+    pub fn read_on(
         &self,
         actor: &dyn Actor,
         waiting_since: Option<i64>,
         into: &mut Destination<'_>,
     ) -> Result<usize> {
-        self.must_be_readable()?;
         if self.positions == Positions::None {
             return self.operations.read(Call { waiting_since, ..self.call(actor, 0) }, into);
         }
-        self.read_on(actor, waiting_since, into)
+        self.read_here(actor, waiting_since, into)
     }
 
     /// Reads where the last read has ended.
-    fn read_on(
+    fn read_here(
         &self,
         actor: &dyn Actor,
         waiting_since: Option<i64>,
@@ -354,14 +355,20 @@ impl File {
     #[inline(always)]
     pub fn write(&self, actor: &dyn Actor, from: &mut Source<'_>) -> Result<usize> {
         self.must_be_writable()?;
-        if self.positions == Positions::None {
-            return self.operations.write(self.call(actor, 0), from);
-        }
         self.write_on(actor, from)
     }
 
+    /// The same for one who knows that it is open for writing.
+    #[inline(always)]
+    pub fn write_on(&self, actor: &dyn Actor, from: &mut Source<'_>) -> Result<usize> {
+        if self.positions == Positions::None {
+            return self.operations.write(self.call(actor, 0), from);
+        }
+        self.write_here(actor, from)
+    }
+
     /// Writes where the last write has ended.
-    fn write_on(&self, actor: &dyn Actor, from: &mut Source<'_>) -> Result<usize> {
+    fn write_here(&self, actor: &dyn Actor, from: &mut Source<'_>) -> Result<usize> {
         let mut position = self.position.lock();
         let count = self.operations.write(self.call(actor, *position), from)?;
         match self.positions {

@@ -56,12 +56,14 @@ impl OpenFlags {
     const ACCESS_MODE: u32 = linux::O_ACCMODE;
 
     /// Whether it may be read. (The access mode 3 is neither: it is for ioctl(2) alone.)
+    #[inline]
     pub fn reads(self) -> bool {
         matches!(self.bits() & Self::ACCESS_MODE, linux::O_RDONLY | linux::O_RDWR)
             && !self.contains(Self::PATH)
     }
 
     /// Whether it may be written.
+    #[inline]
     pub fn writes(self) -> bool {
         matches!(self.bits() & Self::ACCESS_MODE, linux::O_WRONLY | linux::O_RDWR)
             && !self.contains(Self::PATH)

@@ -35,9 +35,10 @@ struct Chunk {
 }
 
 struct State {
+    /// The last one stays when all of it was read, as one that holds nothing: most pipes are written again soon.
     chunks: VecDeque<Chunk>,
-    /// A page that was read: most pipes are written again soon.
-    spare: Option<PageRef>,
+    /// Bytes in all of them.
+    length: usize,
     capacity: usize,
     readers: usize,
     writers: usize,
@@ -57,7 +58,7 @@ impl Pipe {
     fn new() -> Arc<Self> {
         let state = State {
             chunks: VecDeque::new(),
-            spare: None,
+            length: 0,
             capacity: PAGES,
             readers: 0,
             writers: 0,
@@ -87,33 +88,40 @@ impl Pipe {
 }
 
 impl State {
-    fn length(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.end - chunk.start).sum()
-    }
-
-    /// The last page, if what a write does not fill whole pages with fits into the rest of it.
+    /// The last page, if what a write does not fill whole pages with fits into the rest of it (and does not come before
+    /// those pages, if there was nothing yet).
     fn page_to_share(&mut self, length: usize) -> Option<&mut Chunk> {
         let part = length % PAGE_SIZE;
-        self.chunks.back_mut().filter(|chunk| part > 0 && chunk.end + part <= PAGE_SIZE)
+        let fits = |chunk: &Chunk| chunk.end + part <= PAGE_SIZE && (chunk.end > 0 || part == length);
+        self.chunks.back_mut().filter(|chunk| part > 0 && fits(chunk))
+    }
+
+    /// The page that holds nothing, if there is one.
+    fn take_empty_page(&mut self) -> Option<PageRef> {
+        if self.length == 0 { self.chunks.pop_back().map(|chunk| chunk.page) } else { None }
     }
 
     fn free_pages(&self) -> usize {
-        self.capacity.saturating_sub(self.chunks.len())
+        if self.length == 0 { self.capacity } else { self.capacity.saturating_sub(self.chunks.len()) }
     }
 
     fn take(&mut self, into: &mut Destination<'_>) -> Result<usize> {
         let mut done = 0;
-        while let Some(chunk) = self.chunks.front_mut() {
+        while self.length > 0
+            && into.remaining() > 0
+            && let Some(chunk) = self.chunks.front_mut()
+        {
             let length = (chunk.end - chunk.start).min(into.remaining());
-            if length == 0 {
-                break;
-            }
             match into.put_page(&chunk.page, chunk.start, length) {
                 Ok(count) => {
                     chunk.start += count;
                     done += count;
+                    self.length -= count;
                     if chunk.start == chunk.end {
-                        self.spare = self.chunks.pop_front().map(|chunk| chunk.page);
+                        (chunk.start, chunk.end) = (0, 0);
+                        if self.chunks.len() > 1 {
+                            self.chunks.pop_front();
+                        }
                     }
                     if count < length {
                         break;
@@ -136,10 +144,11 @@ impl State {
                 return Err(cut_short());
             }
             chunk.end += done;
+            self.length += done;
         }
         while from.remaining() > 0 && self.free_pages() > 0 {
             let length = PAGE_SIZE.min(from.remaining());
-            let page = match self.spare.take() {
+            let page = match self.take_empty_page() {
                 Some(page) => Ok(page),
                 None => reserve::check_for_contents().and_then(|()| PageRef::uninitialized()),
             };
@@ -152,7 +161,10 @@ impl State {
                 }
             });
             match filled {
-                Ok(chunk) => self.chunks.push_back(chunk),
+                Ok(chunk) => {
+                    self.length += length;
+                    self.chunks.push_back(chunk);
+                }
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
@@ -216,7 +228,7 @@ impl FileOperations for End {
             return Ok(0);
         }
         let mut state = self.pipe.state.lock();
-        if state.chunks.is_empty() {
+        if state.length == 0 {
             return match state.writers {
                 0 => Ok(0),
                 _ => Err(Errno::EAGAIN.because("the pipe is empty")),
@@ -224,9 +236,9 @@ impl FileOperations for End {
         }
         let was_full = state.free_pages() == 0;
         let count = state.take(into)?;
-        let has_room = state.free_pages() > 0;
+        let has_room_again = was_full && state.free_pages() > 0;
         drop(state);
-        if was_full && has_room {
+        if has_room_again {
             self.pipe.changed.wake_writers();
         }
         Ok(count)
@@ -258,7 +270,7 @@ impl FileOperations for End {
         let state = self.pipe.state.lock();
         let mut readiness = Readiness::empty();
         if self.reads {
-            readiness.set(Readiness::READABLE, !state.chunks.is_empty());
+            readiness.set(Readiness::READABLE, state.length > 0);
             readiness.set(Readiness::HANG_UP, state.writers == 0 && self.has_had_writer(&state));
         }
         if self.writes {
@@ -281,7 +293,7 @@ impl FileOperations for End {
     ) -> Result<Answer> {
         match request {
             FIONREAD => {
-                let length = self.pipe.state.lock().length() as i32;
+                let length = self.pipe.state.lock().length as i32;
                 space.write(UserPointer::new(argument), &length)?;
                 Ok(Answer::Value(0))
             }
@@ -303,7 +315,7 @@ impl Drop for End {
         state.writers -= usize::from(self.writes);
         if state.readers + state.writers == 0 {
             state.chunks.clear();
-            state.spare = None;
+            state.length = 0;
         }
         drop(state);
         self.pipe.changed.wake_all();

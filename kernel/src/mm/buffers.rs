@@ -33,7 +33,7 @@ pub struct IoVector {
 struct Cursor<'a> {
     space: &'a AddressSpace,
     current: IoVector,
-    rest: vec::IntoIter<IoVector>,
+    rest: Option<vec::IntoIter<IoVector>>,
     /// Bytes left in all of them.
     remaining: usize,
 }
@@ -43,7 +43,7 @@ impl<'a> Cursor<'a> {
         user::check_range(base, length)?;
         let length = length.min(MOST_PER_CALL);
         let current = IoVector { base, length };
-        Ok(Self { space, current, rest: vec::IntoIter::default(), remaining: length })
+        Ok(Self { space, current, rest: None, remaining: length })
     }
 
     /// In Linux' order: the count, then the array itself, then each length, then each range; and the total is cut down.
@@ -62,7 +62,11 @@ impl<'a> Cursor<'a> {
             remaining += vector.length;
         }
         let current = IoVector { base: 0, length: 0 };
-        Ok(Self { space, current, rest: vectors.into_iter(), remaining })
+        Ok(Self { space, current, rest: Some(vectors.into_iter()), remaining })
+    }
+
+    fn next_buffer(&mut self) -> Option<IoVector> {
+        self.rest.as_mut()?.next()
     }
 
     /// Moves up to `length` bytes by `act`, which is told the page, the offset in it, and which of these bytes they are.
@@ -87,7 +91,7 @@ impl<'a> Cursor<'a> {
         while done < length {
             if self.current.length == 0 {
                 // There is one: bytes remain.
-                self.current = self.rest.next().ok_or(Errno::EFAULT)?;
+                self.current = self.next_buffer().ok_or(Errno::EFAULT)?;
                 continue;
             }
             let piece = self.current.length.min(length - done);
@@ -275,7 +279,7 @@ impl<'a> Source<'a> {
                     cursor.current.length -= piece;
                     left -= piece;
                     if left > 0 {
-                        let Some(next) = cursor.rest.next() else { break };
+                        let Some(next) = cursor.next_buffer() else { break };
                         cursor.current = next;
                     }
                 }

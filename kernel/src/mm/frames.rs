@@ -327,7 +327,14 @@ impl PageRef {
         check_bounds(offset, length);
         check_bounds(to_offset, length);
         // SAFETY: both in bounds of frames that are kept; `copy_to` allows them to overlap.
-        unsafe { self.pointer().add(offset).copy_to(to.pointer().add(to_offset), length) };
+        unsafe {
+            let (from, to) = (self.pointer().add(offset), to.pointer().add(to_offset));
+            match length {
+                // All that many a pipe carries, and less than calling what copies any length.
+                1 => to.write(from.read()),
+                _ => from.copy_to(to, length),
+            }
+        }
     }
 
     /// Sets every byte of the range.

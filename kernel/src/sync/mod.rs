@@ -8,4 +8,4 @@ pub use lock::{Guard, SpinLock};
 pub use per_cpu::PerCpu;
 /// A value that is computed at first use, or set once at boot.
 pub use spin::{LazyLock, Once};
-pub use wait::{News, Place, Registration, WaitQueue};
+pub use wait::{News, Place, Registration, WaitQueue, Watch};

@@ -118,7 +118,7 @@ impl WaitQueue {
 
     /// A place in the queue, not yet taken.
     pub fn registration(&self) -> Registration<'_> {
-        Registration { queue: self, place: None }
+        Registration { queue: self, watch: Watch::since(None) }
     }
 
     /// Waits until `condition` gives something. It is asked first, and again after every wake-up.
@@ -140,23 +140,85 @@ impl WaitQueue {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place(u64);
 
+/// One waiter's place in a [`WaitQueue`], and how much he has seen: for those who cannot borrow the queue meanwhile.
+pub struct Watch {
+    place: Option<Place>,
+    seen: Option<News>,
+}
+
+impl Watch {
+    /// Of one who has no place yet; `seen`: how much had happened before he last looked, if he did.
+    pub fn since(seen: Option<News>) -> Self {
+        Self { place: None, seen }
+    }
+
+    /// Makes the attempt if there is anything new. If it gives nothing, `waker` is woken when there is more.
+    #[inline(always)]
+    pub fn look<T>(
+        &mut self,
+        queue: &WaitQueue,
+        waker: &Waker,
+        mut attempt: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let mut has_entered = false;
+        loop {
+            if self.place.is_some()
+                && self.has_news(queue)
+                && let Some(value) = attempt()
+            {
+                if !has_entered {
+                    // Whoever brought the news takes everybody out of the queue.
+                    self.place = None;
+                }
+                return Some(value);
+            }
+            if has_entered {
+                return None;
+            }
+            // And look once more: what happens from here on wakes him.
+            queue.enter(&mut self.place, waker);
+            has_entered = true;
+        }
+    }
+
+    fn has_news(&mut self, queue: &WaitQueue) -> bool {
+        let news = queue.news();
+        self.seen.replace(news) != Some(news)
+    }
+
+    /// Whether there may be a place to give up.
+    pub fn has_place(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// Gives it up.
+    pub fn leave(&mut self, queue: &WaitQueue) {
+        if let Some(place) = self.place.take() {
+            queue.leave(place);
+        }
+    }
+}
+
 /// One waiter's place in a [`WaitQueue`]; given up when dropped.
 pub struct Registration<'a> {
     queue: &'a WaitQueue,
-    place: Option<Place>,
+    watch: Watch,
 }
 
 impl Registration<'_> {
     /// Takes a place (a new one after having been woken), to be woken through `waker`.
     pub fn renew(&mut self, waker: &Waker) {
-        self.queue.enter(&mut self.place, waker);
+        self.queue.enter(&mut self.watch.place, waker);
+    }
+
+    /// See [`Watch::look`].
+    pub fn look<T>(&mut self, waker: &Waker, attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        self.watch.look(self.queue, waker, attempt)
     }
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.queue.leave(place);
-        }
+        self.watch.leave(self.queue);
     }
 }

@@ -75,7 +75,7 @@ pub async fn patiently<T>(
     timeout: Option<i64>,
     attempt: impl FnMut() -> Option<T>,
 ) -> Result<T> {
-    let Some(timeout) = timeout else { return wait::on(task, user, queue, None, attempt).await };
+    let Some(timeout) = timeout else { return wait::on(task, user, queue, attempt).await };
     let deadline = Deadline::Monotonic(time::now(HostClock::Monotonic).saturating_add(timeout));
     match wait::until(task, user, Some(deadline), queue.until(attempt)).await {
         Ok(outcome) => outcome.ok_or_else(|| Errno::EAGAIN.because("the socket's timeout has passed")),
@@ -103,10 +103,11 @@ async fn reading_later(caller: &mut Caller<'_>, file: &File, buffers: Buffers) -
     let (task, space) = (caller.task, &caller.space);
     let attempt = |since| {
         let into = buffers.destination(space);
-        unless_again(into.and_then(|mut into| file.read_again(task, since, &mut into)))
+        unless_again(into.and_then(|mut into| file.read_on(task, since, &mut into)))
     };
-    if !file.operations().can_lose_patience() {
-        return patiently(task, caller.user, queue, timeouts(file)[0], || attempt(None)).await?;
+    let timeout = timeouts(file)[0];
+    if timeout.is_some() || file.operations().waits_for_ever() {
+        return patiently(task, caller.user, queue, timeout, || attempt(None)).await?;
     }
     let since = time::now(HostClock::Monotonic);
     let attempt = || attempt(Some(since));
@@ -190,14 +191,14 @@ pub fn read_now(
     address: usize,
     length: usize,
 ) -> Result<usize> {
-    let file = caller.file(descriptor)?;
-    file.must_be_readable()?;
+    let file = caller.file_if(descriptor, OpenFlags::reads)?;
     let seen = file.wait_queue().map(WaitQueue::news);
-    match (file.read(caller.task, &mut Destination::user(&caller.space, address, length)?), seen) {
+    let mut into = Destination::user(&caller.space, address, length)?;
+    match (file.read_on(caller.task, None, &mut into), seen) {
         (Err(Errno::EAGAIN), Some(seen)) if !file.flags().contains(OpenFlags::NON_BLOCKING) => {
-            if !file.operations().can_lose_patience() && timeouts(&file)[0].is_none() {
+            if file.operations().waits_for_ever() {
                 let buffer = IoVector { base: address, length };
-                caller.waiting = Some(Waiting::Reading { file, seen, buffer });
+                caller.waiting = Some(Waiting::to_read(file, buffer, seen));
             }
             Err(Errno::WOULD_WAIT)
         }
@@ -212,7 +213,7 @@ pub async fn read(
     address: usize,
     length: usize,
 ) -> Result<usize> {
-    let file = caller.file(descriptor)?;
+    let file = caller.file_if(descriptor, OpenFlags::reads)?;
     reading_later(caller, &file, Buffers::One { address, length }).await
 }
 
@@ -223,12 +224,11 @@ pub fn write_now(
     address: usize,
     length: usize,
 ) -> Result<usize> {
-    let file = caller.file(descriptor)?;
-    file.must_be_writable()?;
-    if may_wait(&file) && !file.operations().writes_whole(length) {
+    let file = caller.file_if(descriptor, OpenFlags::writes)?;
+    if !file.operations().writes_whole(length) && may_wait(&file) {
         return Err(Errno::WOULD_WAIT);
     }
-    match file.write(caller.task, &mut Source::user(&caller.space, address, length)?) {
+    match file.write_on(caller.task, &mut Source::user(&caller.space, address, length)?) {
         Err(Errno::EAGAIN) if may_wait(&file) => Err(Errno::WOULD_WAIT),
         Err(Errno::EPIPE) => {
             if signals_broken_pipe(&file) {

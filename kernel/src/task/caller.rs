@@ -11,7 +11,7 @@ use super::{
 use crate::{
     abi::{Errno, Result},
     arch::UserContext,
-    fs::{Descriptor, File, fd_table::FileTable, path::PathContext},
+    fs::{Descriptor, File, OpenFlags, fd_table::FileTable, path::PathContext},
     mm::AddressSpace,
     ns::{Credentials, Namespaces},
     time::events::Deadline,
@@ -31,6 +31,8 @@ pub struct Caller<'a> {
     pub came_at: u64,
     /// What the first handler of a call leaves to be waited for, in place of a second handler.
     pub waiting: Option<Waiting>,
+    /// The number of the call that waits for it.
+    pub waits_in: usize,
 }
 
 /// A task that calls has not exited, so this error cannot be seen; it is there in place of a panic.
@@ -44,8 +46,13 @@ impl Caller<'_> {
 
     /// One of its open files. Errors: EBADF, also for one opened with O_PATH.
     pub fn file(&self, descriptor: Descriptor) -> Result<Arc<File>> {
-        let found = self.task.with_files(|files| files.get(descriptor));
-        found.unwrap_or_else(|| Err(Errno::ESRCH.because(ENDING)))
+        self.file_if(descriptor, |flags| !flags.contains(OpenFlags::PATH))
+    }
+
+    /// One of its open files, if it was opened for that. Errors: EBADF.
+    #[inline(always)]
+    pub fn file_if(&self, descriptor: Descriptor, suits: impl Fn(OpenFlags) -> bool) -> Result<Arc<File>> {
+        self.task.file_if(descriptor, suits).unwrap_or_else(|| Err(Errno::ESRCH.because(ENDING)))
     }
 
     /// Its root, working directory and umask.
@@ -64,16 +71,16 @@ impl Caller<'_> {
     }
 
     /// [`wait::interruptible`] for futures that borrow nothing from the caller.
-    pub async fn wait<F: Future>(&mut self, future: F) -> Result<F::Output> {
-        wait::interruptible(self.task, self.user, future).await
+    pub fn wait<F: Future>(&mut self, future: F) -> impl Future<Output = Result<F::Output>> {
+        wait::interruptible(self.task, self.user, future)
     }
 
     /// [`wait::until`] for futures that borrow nothing from the caller.
-    pub async fn wait_until<F: Future>(
+    pub fn wait_until<F: Future>(
         &mut self,
         deadline: Option<Deadline>,
         future: F,
-    ) -> Result<Option<F::Output>> {
-        wait::until(self.task, self.user, deadline, future).await
+    ) -> impl Future<Output = Result<Option<F::Output>>> {
+        wait::until(self.task, self.user, deadline, future)
     }
 }

@@ -47,6 +47,7 @@ impl RunQueue {
         }
     }
 
+    #[inline(always)]
     fn append(&mut self, task: Arc<Task>) {
         match self.last.replace(task.clone()) {
             Some(last) => *last.schedule.next.lock() = Some(task),

@@ -39,8 +39,9 @@ pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What the scheduler keeps in each task.
 #[derive(Default)]
 pub struct Schedule {
-    /// What it does; `None` before it starts and after it has ended. Held while it is polled, so outside everything.
-    work: SpinLock<Option<Work>>,
+    /// What it does, and the task as its waker, which is thus made once; `None` before it starts and after it has ended. Held
+    /// while it is polled, so outside everything.
+    work: SpinLock<Option<(Work, Waker)>>,
     /// It is in the queue.
     queued: AtomicBool,
     /// It is being polled.
@@ -141,26 +142,23 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
-        wake(&self);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        wake(self);
+        let rank = self.schedule.rank();
+        if enqueue(self, Place::Back) && rank != 0 {
+            interrupt_current();
+        }
     }
 }
 
 /// Makes a task look again at what it waits for.
 pub fn wake(task: &Arc<Task>) {
-    if enqueue(task, Place::Back) && task.schedule.rank() != 0 {
-        interrupt_current();
-    }
+    task.clone().wake();
 }
 
 /// False: it was in the queue already.
-fn enqueue(task: &Arc<Task>, place: Place) -> bool {
+fn enqueue(task: Arc<Task>, place: Place) -> bool {
     let is_new = !task.schedule.queued.swap(true, Relaxed);
     if is_new {
-        QUEUE.lock().push(task.clone(), place);
+        QUEUE.lock().push(task, place);
         WAITING.fetch_add(1, Relaxed);
     }
     is_new
@@ -195,7 +193,7 @@ pub fn inherit(task: &Task, rank: u32) -> bool {
 
 /// Gives a new task its work, and the CPU when it is its turn.
 pub fn start(task: &Arc<Task>, work: Work) {
-    *task.schedule.work.lock() = Some(work);
+    *task.schedule.work.lock() = Some((work, task.clone().into()));
     wake(task);
 }
 
@@ -267,7 +265,7 @@ pub async fn yield_now(task: &Arc<Task>, place: Place, involuntarily: bool) {
             return Poll::Ready(());
         }
         task.schedule.preempted.store(involuntarily, Relaxed);
-        enqueue(task, place);
+        enqueue(task.clone(), place);
         Poll::Pending
     })
     .await;
@@ -308,16 +306,22 @@ pub fn statistics() -> Statistics {
 
 /// Runs tasks, for as long as the machine does.
 pub fn run() -> ! {
+    let mut was_idle = true;
     loop {
         let next = QUEUE.lock().pop(is_throttled);
         match next {
             Some(task) => {
                 WAITING.fetch_sub(1, Relaxed);
+                // From then on there are ticks.
+                if core::mem::take(&mut was_idle) {
+                    events::program_alarm(true);
+                }
                 poll(task);
             }
             None => {
                 drop(CURRENT.get().replace(None));
                 idle();
+                was_idle = true;
             }
         }
     }
@@ -331,16 +335,14 @@ fn poll(task: Arc<Task>) {
     task.schedule.running.store(true, Relaxed);
     task.cpu_time.resumed();
     task.process().alarms.resumed(&task);
-    events::program_alarm(true);
     if clocksource::is_virtual() {
         record(clocksource::cycles(), task.id(), Event::Runs);
         virtual_time::watch();
     }
 
-    let waker = Waker::from(task.clone());
     let mut work = task.schedule.work.lock();
     let ended = match work.as_mut() {
-        Some(future) => future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready(),
+        Some((future, waker)) => future.as_mut().poll(&mut Context::from_waker(waker)).is_ready(),
         None => false,
     };
     let finished = if ended { work.take() } else { None };

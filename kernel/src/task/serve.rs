@@ -14,7 +14,7 @@ use super::{
     signal::{
         self, Action, LastFault, SignalInfo, deliver, pending::Taken, restart::Interrupted, stop, take,
     },
-    wait::{self, Waiting},
+    wait,
 };
 use crate::{
     abi::{Errno, Result},
@@ -25,7 +25,12 @@ use crate::{
     trace::events::{Event, record},
 };
 use alloc::{boxed::Box, sync::Arc};
-use core::{future::Future, pin::Pin, sync::atomic::Ordering::Relaxed};
+use core::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::atomic::Ordering::Relaxed,
+    task::{Poll, Waker, ready},
+};
 
 /// The system calls, as the folder `syscall` provides them.
 pub trait SystemCalls: 'static {
@@ -120,20 +125,16 @@ impl Finished {
 
 async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
     if let Some(space) = task.space() {
-        let mut caller = Caller { task: &task, user: &mut user, space, came_at: 0, waiting: None };
+        let mut caller =
+            Caller { task: &task, user: &mut user, space, came_at: 0, waiting: None, waits_in: 0 };
         loop {
-            let pause = if clocksource::is_virtual() {
-                run::<S, VIRTUAL>(&mut caller)
-            } else {
-                run::<S, REAL>(&mut caller)
-            };
-            match pause {
+            let pause = poll_fn(|context| match clocksource::is_virtual() {
+                true => run::<S, VIRTUAL>(&mut caller, context.waker()),
+                false => run::<S, REAL>(&mut caller, context.waker()),
+            });
+            match pause.await {
                 Pause::Call { number } => {
-                    let result = encoded(match caller.waiting.is_some() {
-                        true => Waiting::go_on(&mut caller).await,
-                        false => S::wait(&mut caller, number).await,
-                    });
-                    caller.waiting = None;
+                    let result = encoded(S::wait(&mut caller, number).await);
                     let finished = Finished { number, result };
                     caller.user.set_result(result);
                     if needs_attention(&task, result) && !attend(&mut caller, Some(finished)).await {
@@ -164,14 +165,35 @@ async fn serve<S: SystemCalls>(task: Arc<Task>, mut user: UserContext) {
 const VIRTUAL: bool = true;
 const REAL: bool = false;
 
-/// Runs the program, and does what it wants, until that may take waiting.
+/// Runs the program, and does what it wants, until that takes more waiting than to look again ([`wait::Waiting`]) when `waker`
+/// was woken.
 #[inline(never)]
-fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Pause {
+fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>, waker: &Waker) -> Poll<Pause> {
     let task = caller.task;
-    // A new task may have been sent a signal before it ever ran.
-    if task.attention.is_wanted() {
-        return Pause::Attention(None);
+    loop {
+        let finished = match &mut caller.waiting {
+            None => None,
+            Some(waiting) => {
+                let result = encoded(ready!(waiting.look(task, caller.user, &caller.space, waker)));
+                caller.waiting = None;
+                caller.user.set_result(result);
+                Some(Finished { number: caller.waits_in, result })
+            }
+        };
+        // (A new task, too, may have been sent a signal before it ever ran.)
+        if needs_attention(task, finished.map_or(0, |call| call.result)) {
+            return Poll::Ready(Pause::Attention(finished));
+        }
+        if let Some(pause) = run_on::<S, TIME>(caller) {
+            return Poll::Ready(pause);
+        }
     }
+}
+
+/// The same, until it waits at all: `None` when [`Caller::waiting`] says for what.
+#[inline(always)]
+fn run_on<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Option<Pause> {
+    let task: &Task = caller.task;
     loop {
         task.cpu_time.leaves_kernel(count::<TIME>());
         // Looked at right here, so that the compiler joins this with where it is made: a system call then becomes one jump.
@@ -185,7 +207,8 @@ fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Pause {
                     continue;
                 }
                 if result == Errno::WOULD_WAIT.to_result() {
-                    return Pause::Call { number };
+                    caller.waits_in = number;
+                    return caller.waiting.is_none().then_some(Pause::Call { number });
                 }
                 let mut finished = Finished { number, result };
                 if result == Errno::NO_RESULT.to_result() {
@@ -194,7 +217,7 @@ fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Pause {
                     caller.user.set_result(result);
                 }
                 if finished.interrupted().is_some() || !deliver_signals(caller) {
-                    return Pause::Attention(Some(finished));
+                    return Some(Pause::Attention(Some(finished)));
                 }
                 continue;
             }
@@ -208,11 +231,11 @@ fn run<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Pause {
             }
             Trap::Interrupt => {
                 came::<TIME>(task, FREE);
-                return Pause::Interrupt;
+                return Some(Pause::Interrupt);
             }
         }
         if task.attention.is_wanted() && !deliver_signals(caller) {
-            return Pause::Attention(None);
+            return Some(Pause::Attention(None));
         }
     }
 }

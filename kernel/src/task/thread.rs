@@ -20,8 +20,8 @@ use super::{
     vfork::Release,
 };
 use crate::{
-    abi::{Signal, TaskId, Timespec},
-    fs::{fd_table::FileTable, path::PathContext},
+    abi::{Result, Signal, TaskId, Timespec},
+    fs::{Descriptor, File, OpenFlags, fd_table::FileTable, path::PathContext},
     mm::AddressSpace,
     ns::{Access, Credentials, Namespaces, user::UserNamespace},
     sync::SpinLock,
@@ -278,9 +278,15 @@ impl Task {
         self.with_namespaces(|namespaces| namespaces.told(clock, host)).unwrap_or(host)
     }
 
-    /// Looks at its open files without taking a share of them. Nothing but their table may be locked in `look`.
-    pub fn with_files<R>(&self, look: impl FnOnce(&FileTable) -> R) -> Option<R> {
-        self.resources.lock().files.as_deref().map(look)
+    /// One of its open files, if it was opened for that; `None` once the task has exited. Errors: EBADF.
+    #[inline(always)]
+    pub fn file_if(
+        &self,
+        descriptor: Descriptor,
+        suits: impl Fn(OpenFlags) -> bool,
+    ) -> Option<Result<Arc<File>>> {
+        let resources = self.resources.lock();
+        Some(resources.files.as_deref()?.get_if(descriptor, suits))
     }
 
     /// Looks at its namespaces without taking a share of them. Nothing may be locked in `look`.

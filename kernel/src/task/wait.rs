@@ -5,13 +5,16 @@
 //! task really has to wait another one will run, so this is where its extended state is put away; a call that finds
 //! what it wants at once never pays for that.
 
-use super::{Caller, Task, futex, run_queue::Place, sched};
+use super::{Task, futex, run_queue::Place, sched};
 use crate::{
     abi::{Errno, Result},
     arch::{UserContext, UserMode},
     fs::File,
-    mm::user::{Destination, IoVector},
-    sync::{News, WaitQueue},
+    mm::{
+        AddressSpace,
+        user::{Destination, IoVector},
+    },
+    sync::{News, WaitQueue, Watch},
     time::{
         HostClock, clocksource,
         events::{self, Deadline},
@@ -22,112 +25,126 @@ use alloc::sync::Arc;
 use core::{
     future::{Future, poll_fn},
     pin::pin,
-    task::Poll,
+    task::{Poll, Waker},
 };
 
 /// Waits for `future`, or for a signal that is to be delivered.
 ///
 /// Errors: ERESTARTSYS when a signal came first. The future is asked once more before that is found, so what has
 /// happened is never lost to a signal.
-pub async fn interruptible<F: Future>(task: &Task, user: &mut UserContext, future: F) -> Result<F::Output> {
-    unless(user, future, || task.interrupted()).await
+pub fn interruptible<F: Future>(
+    task: &Task,
+    user: &mut UserContext,
+    future: F,
+) -> impl Future<Output = Result<F::Output>> {
+    unless(user, future, || task.interrupted())
 }
 
 /// Like [`interruptible`], but only a signal that ends the task ends the wait: for vfork(2), whose caller must not run
 /// while the child uses its memory.
-pub async fn killable<F: Future>(task: &Task, user: &mut UserContext, future: F) -> Result<F::Output> {
-    unless(user, future, || task.killed()).await
+pub fn killable<F: Future>(
+    task: &Task,
+    user: &mut UserContext,
+    future: F,
+) -> impl Future<Output = Result<F::Output>> {
+    unless(user, future, || task.killed())
 }
 
 /// Like [`interruptible`], with a deadline: `None` when it has passed first. What has happened wins over a deadline that
 /// passed at the same time, and a deadline over a signal.
-pub async fn until<F: Future>(
+pub fn until<F: Future>(
     task: &Task,
     user: &mut UserContext,
     deadline: Option<Deadline>,
     future: F,
-) -> Result<Option<F::Output>> {
-    match deadline {
-        Some(_) => interruptible(task, user, events::before(deadline, future)).await,
-        None => interruptible(task, user, future).await.map(Some),
-    }
+) -> impl Future<Output = Result<Option<F::Output>>> {
+    interruptible(task, user, events::before(deadline, future))
 }
 
 /// Like [`interruptible`], until what an object's queue tells of lets `attempt` give something. (The same as waiting for
 /// [`WaitQueue::until`], in one future instead of three, and `attempt` is only made when there is something new.)
-///
-/// `seen`: how much had happened at the queue before the last attempt, if there was one.
 pub async fn on<T>(
     task: &Task,
     user: &mut UserContext,
     queue: &WaitQueue,
-    mut seen: Option<News>,
     mut attempt: impl FnMut() -> Option<T>,
 ) -> Result<T> {
     let mut registration = queue.registration();
     poll_fn(|context| {
-        let mut is_registered = false;
-        loop {
-            let news = queue.news();
-            if seen.replace(news) != Some(news)
-                && let Some(value) = attempt()
-            {
-                return Poll::Ready(Ok(value));
-            }
-            if is_registered {
-                break;
-            }
-            // And look once more: what happens from here on wakes the task.
-            registration.renew(context.waker());
-            is_registered = true;
-        }
-        look(user, None, || task.interrupted())
+        let found = registration.look(context.waker(), &mut attempt);
+        look(user, found, || task.interrupted())
     })
     .await
 }
 
-/// A wait that the first handler of a call leaves: one of those that many calls come to, and that take no future of the
-/// call's own.
+/// A wait that the first handler of a call leaves: one of those that many calls come to. The loop that serves the task
+/// looks at it itself, and no future is made, kept and gone through for it.
 pub enum Waiting {
     /// To be woken from this place: futex(2).
     Futex(futex::Place),
     /// To read something: read(2).
-    Reading {
-        /// From this file.
-        file: Arc<File>,
-        /// How much had happened to it before the first attempt.
-        seen: News,
-        /// The buffer in the program's memory.
-        buffer: IoVector,
-    },
+    Reading(Reading),
+}
+
+/// A read that found nothing.
+pub struct Reading {
+    file: Arc<File>,
+    buffer: IoVector,
+    watch: Watch,
 }
 
 impl Waiting {
-    /// Waits for what `caller.waiting` says (in place: moving it costs more than a look). Gives what the call does.
+    /// To read from this file into a buffer in the program's memory. `seen`: how much had happened to the file before the
+    /// first attempt.
+    pub fn to_read(file: Arc<File>, buffer: IoVector, seen: News) -> Self {
+        Self::Reading(Reading { file, buffer, watch: Watch::since(Some(seen)) })
+    }
+
+    /// Looks whether it has come; gives what the call does then, or the interruption. Else the CPU is about to go to another
+    /// task, and `waker` is woken when it is time for the next look.
     #[inline(always)]
-    pub async fn go_on(caller: &mut Caller<'_>) -> Result<usize> {
-        let (task, user, space) = (caller.task, &mut *caller.user, &caller.space);
-        match &mut caller.waiting {
-            None => Err(Errno::EAGAIN),
-            Some(Self::Futex(place)) => {
-                let woken = poll_fn(|_| {
-                    let found = if place.is_over() { Some(0) } else { None };
-                    look(user, found, || task.interrupted())
-                });
-                match woken.await {
-                    // It may have been woken just now.
-                    Err(_) if place.give_up() => Ok(0),
-                    outcome => outcome,
+    pub fn look(
+        &mut self,
+        task: &Arc<Task>,
+        user: &mut UserContext,
+        space: &AddressSpace,
+        waker: &Waker,
+    ) -> Poll<Result<usize>> {
+        let found = match self {
+            Self::Futex(place) => place.is_over().then_some(Ok(0)),
+            Self::Reading(reading) => reading.attempt(task, space, waker),
+        };
+        look(user, found, || task.interrupted()).map(|outcome| match (outcome, self) {
+            // It may have been woken just now.
+            (Err(interrupted), Self::Futex(place)) => {
+                if place.give_up() {
+                    Ok(0)
+                } else {
+                    Err(interrupted)
                 }
             }
-            Some(Self::Reading { file, seen, buffer }) => {
-                let Some(queue) = file.wait_queue() else { return Err(Errno::EAGAIN) };
-                on(task, user, queue, Some(*seen), || {
-                    let into = Destination::user(space, buffer.base, buffer.length);
-                    unless_again(into.and_then(|mut into| file.read(task, &mut into)))
-                })
-                .await?
-            }
+            (outcome, _) => outcome.flatten(),
+        })
+    }
+}
+
+impl Reading {
+    #[inline(always)]
+    fn attempt(&mut self, task: &Arc<Task>, space: &AddressSpace, waker: &Waker) -> Option<Result<usize>> {
+        let Self { file, buffer, watch } = self;
+        watch.look(file.wait_queue()?, waker, || {
+            let into = Destination::user(space, buffer.base, buffer.length);
+            unless_again(into.and_then(|mut into| file.read_on(task, None, &mut into)))
+        })
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if self.watch.has_place()
+            && let Some(queue) = self.file.wait_queue()
+        {
+            self.watch.leave(queue);
         }
     }
 }

@@ -216,28 +216,47 @@ impl Context {
     }
 
     fn store_bases(&mut self) {
-        let fs_base: u64;
+        let Registers { fs_base, gs_base, .. } = &mut self.frame.registers;
         if features::get().fsgsbase {
-            // SAFETY: it only reads.
-            unsafe { asm!("rdfsbase {}", out(reg) fs_base, options(nomem, nostack, preserves_flags)) };
+            // SAFETY: it only reads, and nothing needs the kernel's GS before it is back.
+            unsafe {
+                asm!(
+                    "rdfsbase {}",
+                    "swapgs",
+                    "rdgsbase {}",
+                    "swapgs",
+                    out(reg) * fs_base,
+                    out(reg) * gs_base,
+                    options(nomem, nostack, preserves_flags)
+                );
+            }
         } else {
-            fs_base = FsBase::read().as_u64();
+            *fs_base = FsBase::read().as_u64();
+            // In the kernel, SWAPGS has put the program's base there.
+            *gs_base = KernelGsBase::read().as_u64();
         }
-        self.frame.registers.fs_base = fs_base;
-        // In the kernel, SWAPGS has put the program's base there.
-        self.frame.registers.gs_base = KernelGsBase::read().as_u64();
     }
 
     /// Both bases are canonical: they come from the processor, or from `set_registers`.
     fn load_bases(&self) {
         let Registers { fs_base, gs_base, .. } = self.frame.registers;
         if features::get().fsgsbase {
-            // SAFETY: the kernel does not use FS.
-            unsafe { asm!("wrfsbase {}", in(reg) fs_base, options(nomem, nostack, preserves_flags)) };
+            // SAFETY: the kernel does not use FS, and nothing needs its GS before it is back.
+            unsafe {
+                asm!(
+                    "wrfsbase {}",
+                    "swapgs",
+                    "wrgsbase {}",
+                    "swapgs",
+                    in(reg) fs_base,
+                    in(reg) gs_base,
+                    options(nomem, nostack, preserves_flags)
+                );
+            }
         } else {
             FsBase::write(VirtAddr::new(fs_base));
+            KernelGsBase::write(VirtAddr::new(gs_base));
         }
-        KernelGsBase::write(VirtAddr::new(gs_base));
     }
 }
 

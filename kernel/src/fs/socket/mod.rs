@@ -329,6 +329,10 @@ impl FileOperations for Socket {
         Some(&self.changed)
     }
 
+    fn waits_for_ever(&self) -> bool {
+        self.options().receive_timeout.is_none()
+    }
+
     /// Who waits to connect holds the socket: it is told now, and so are those who were not accepted.
     fn closed(&self) {
         let mut state = self.state.lock();

@@ -252,8 +252,8 @@ impl FileOperations for TerminalFile {
         Some(&self.terminal.changed)
     }
 
-    fn can_lose_patience(&self) -> bool {
-        true
+    fn waits_for_ever(&self) -> bool {
+        false
     }
 
     fn patience(&self, since: i64) -> Option<i64> {
