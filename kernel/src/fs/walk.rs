@@ -193,7 +193,7 @@ impl<'a> Walk<'a> {
             if rest.iter().all(|&byte| byte == b'/') {
                 return Ok((here, Last { start: at, end, slash: !rest.is_empty() }));
             }
-            match self.step(&here, name, true)? {
+            match self.step_over_neighbours(&here, name)? {
                 Step::Here(next) => {
                     here = next;
                     at = end;
@@ -247,6 +247,18 @@ impl<'a> Walk<'a> {
             LinkTarget::Name(target) => Step::Target(target),
             LinkTarget::Object(path) => Step::Here(path),
         })
+    }
+
+    /// One name further, following links. One that leads to another name in its own directory, as `/proc/self` does, needs
+    /// no text made of its target and the rest of the path.
+    fn step_over_neighbours(&mut self, here: &Path, name: &[u8]) -> Result<Step> {
+        let mut step = self.step(here, name, true)?;
+        loop {
+            step = match step {
+                Step::Target(neighbour) if !neighbour.contains(&b'/') => self.step(here, &neighbour, true)?,
+                step => return Ok(step),
+            }
+        }
     }
 
     /// Where a link leads that is the last name of a path; counted like every other. Errors: ELOOP, EXDEV, ENOENT.
