@@ -210,12 +210,16 @@ fn run_on<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Option<P
                     caller.waits_in = number;
                     return caller.waiting.is_none().then_some(Pause::Call { number });
                 }
-                let mut finished = Finished { number, result };
-                if result == Errno::NO_RESULT.to_result() {
-                    finished.result = 0;
+                let finished = if result == Errno::NO_RESULT.to_result() {
+                    // The registers are as they are to be, and mostly there is nothing else.
+                    if !task.attention.is_wanted() {
+                        continue;
+                    }
+                    Finished { number, result: 0 }
                 } else {
                     caller.user.set_result(result);
-                }
+                    Finished { number, result }
+                };
                 if finished.interrupted().is_some() || !deliver_signals(caller) {
                     return Some(Pause::Attention(Some(finished)));
                 }
@@ -245,7 +249,11 @@ fn run_on<S: SystemCalls, const TIME: bool>(caller: &mut Caller<'_>) -> Option<P
 #[inline(always)]
 fn deliver_signals(caller: &mut Caller<'_>) -> bool {
     let task = caller.task;
-    while task.attention.is_only(attention::SIGNAL) && deliver_signal(caller, None) {}
+    while task.attention.is_only(attention::SIGNAL) && deliver_signal(caller, None) {
+        if !task.attention.is_wanted() {
+            return true;
+        }
+    }
     !task.attention.is_wanted()
 }
 
